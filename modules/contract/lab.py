@@ -1,0 +1,229 @@
+"""The lab file: everything one octolab server schedules, in one TOML file.
+
+See ``docs/reference/lab-file.md`` for every key, and the shipped files in ``octolab/labs/``. A bad file is
+refused with the line and the reason (:class:`LabFileError`).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .manifest import Manifest, Name
+
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+class LabFileError(ValueError):
+    """The lab file cannot be used; the text names the file, the line and the reason."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClockSection(_Model):
+    """How lab time runs. Only a simulated lab may run faster than real time."""
+
+    scale: float = Field(default=1.0, gt=0, le=10_000)
+
+
+class DeviceSection(_Model):
+    """One physical instrument. Keys that are not listed here are settings of its driver."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    id: Id
+    title: str = ""
+    driver: DottedPath
+    """Class of the driver: ``modules.drivers.arm:RobotArm``, or ``my_package.module:Class``."""
+    address: str = ""
+    """A serial device, ``host:port``, or ``sim://<name>`` for an instrument of the simulation."""
+    simulator: DottedPath | None = None
+    """Class that stands in for the instrument in a simulated lab."""
+    connect: Literal["at_start", "on_grant"] = "at_start"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the device is one of the simulation."""
+        return self.address.startswith("sim://")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Settings of the driver: all keys that octolab itself does not know."""
+        return dict(self.model_extra or {})
+
+
+class ModuleSection(_Model):
+    """One module instance."""
+
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
+    """An importable package with ``manifest`` and ``actions`` (see ``octolab.sdk``)."""
+    host: Id = "host"
+    title: str = ""
+    devices: dict[Name, Id | tuple[Id, ...]] = {}
+    """Local device name → device id(s). A name that is left out maps to the device of the same id."""
+    resources: dict[Name, Id] = {}
+    """Local resource name → resource id of the lab, for places that several modules share."""
+    stocks: dict[Name, Id] = {}
+    """Local consumable name → stock id. A name that is left out maps to the stock of the same id."""
+    options: dict[str, Any] = {}
+    """Handed to the package's ``manifest(options)`` and to its actions."""
+
+
+class ResourceSection(_Model):
+    """Places that several modules share, or another capacity than the manifest's."""
+
+    capacity: int = Field(ge=1)
+    title: str = ""
+
+
+class StockSection(_Model):
+    """What there is of a consumable when the lab is first set up; afterwards the server counts."""
+
+    id: Id
+    title: str = ""
+    unit: str
+    level: float = Field(ge=0)
+    """In ``unit``."""
+    warn_below: float = Field(default=0, ge=0)
+    solution: str | None = None
+    """Chemical name, for stocks that go into samples: ``Citrate``."""
+    concentration: str | None = None
+    """Text with a unit: ``20 mM``."""
+
+
+class Lab(_Model):
+    """The lab file's content."""
+
+    name: str
+    timezone: str = "UTC"
+    seed: int = 0
+    clock: ClockSection = ClockSection()
+    modules: dict[Id, ModuleSection]
+    devices: tuple[DeviceSection, ...] = ()
+    resources: dict[Id, ResourceSection] = {}
+    stocks: tuple[StockSection, ...] = ()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{zone!r} is not an IANA time zone such as 'Europe/Berlin'") from error
+        return zone
+
+    @model_validator(mode="after")
+    def _ids_resolve(self) -> Lab:
+        for kind, ids in (("device", [d.id for d in self.devices]), ("stock", [s.id for s in self.stocks])):
+            twice = {i for i in ids if ids.count(i) > 1}
+            if twice:
+                raise ValueError(f"{kind} {min(twice)!r} is defined twice")
+        known = {device.id for device in self.devices}
+        for instance, module in self.modules.items():
+            for local, target in module.devices.items():
+                for device in (target,) if isinstance(target, str) else target:
+                    if device not in known:
+                        raise ValueError(
+                            f"module {instance!r} maps its device {local!r} to {device!r}, "
+                            f"which [[devices]] does not define"
+                        )
+        if self.clock.scale != 1 and not self.simulated:
+            raise ValueError("clock.scale must be 1 as long as a device is a real one: hardware cannot hurry")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no real instrument is part of the lab."""
+        return all(device.simulated for device in self.devices)
+
+    def device(self, device_id: str) -> DeviceSection:
+        """Return a device's section; raise ``KeyError`` if there is none."""
+        for device in self.devices:
+            if device.id == device_id:
+                return device
+        raise KeyError(device_id)
+
+    def device_ids(self, instance: str, local: str) -> tuple[str, ...]:
+        """Return the device ids that a local device name stands for."""
+        target = self.modules[instance].devices.get(local, local)
+        return (target,) if isinstance(target, str) else target
+
+    def resource_id(self, instance: str, local: str) -> str:
+        """Return the lab-wide id of a module's resource: shared, or ``<instance>.<local>``."""
+        return self.modules[instance].resources.get(local, f"{instance}.{local}")
+
+    def capacity(self, instance: str, local: str, manifest: Manifest) -> int:
+        """Return how many places the resource has."""
+        section = self.resources.get(self.resource_id(instance, local))
+        return section.capacity if section else manifest.resources[local].capacity
+
+    def stock_id(self, instance: str, local: str) -> str:
+        """Return the stock that a module's consumable is taken from."""
+        return self.modules[instance].stocks.get(local, local)
+
+    def host_modules(self, host: str) -> tuple[str, ...]:
+        """Return the module instances that a host serves."""
+        return tuple(name for name, module in self.modules.items() if module.host == host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of all hosts, sorted."""
+        return tuple(sorted({module.host for module in self.modules.values()}))
+
+
+def load(path: Path | str) -> Lab:
+    """Read and check a lab file.
+
+    Raises
+    ------
+    LabFileError
+        Naming the file, the line where the mistake stands, and what would be right.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabFileError(f"{path}: the lab file cannot be read: {error.strerror}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LabFileError(f"{path}: {error}") from error
+    try:
+        return Lab.model_validate(data)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            location = tuple(problem["loc"])
+            where = ".".join(str(part) for part in location) or "the file"
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}:{_line_of(text, location)}: {where}: {message}")
+        raise LabFileError("\n".join(lines)) from error
+
+
+def _line_of(text: str, location: tuple[Any, ...]) -> int:
+    """Find the line that a validation error speaks of: the section's header, then the key below it."""
+    lines = text.splitlines()
+    start = 0
+    tables = [str(part) for part in location if not isinstance(part, int)]
+    index = next((part for part in location if isinstance(part, int)), None)
+    for depth in range(len(tables), 0, -1):
+        header = re.escape(".".join(tables[:depth]))
+        pattern = re.compile(rf"^\s*\[\[?\s*{header}\s*\]\]?")
+        found = [number for number, line in enumerate(lines) if pattern.match(line)]
+        if found:
+            start = found[min(index or 0, len(found) - 1)]
+            tables = tables[depth:]
+            break
+    for key in tables[:1]:
+        for number in range(start, len(lines)):
+            if re.match(rf"^\s*{re.escape(key)}\s*[=.]", lines[number]):
+                return number + 1
+    return start + 1

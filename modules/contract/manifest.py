@@ -1,0 +1,237 @@
+"""The manifest: what a module says about itself, as data.
+
+A host publishes the manifest of each module instance it serves; the server stores it by hash and checks jobs
+against it. Nothing in a manifest is code: durations, repeats and checks are text in the grammar of
+:mod:`modules.contract.arithmetic`.
+
+Names inside a manifest are *local*: ``arm`` is the module's word for a device. The lab file maps each local
+device name to one or more device ids of the lab (see :mod:`modules.contract.lab`); resources and consumables
+become ``<instance>.<name>`` unless the lab file shares them between instances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .arithmetic import Expression
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""A local name: lower case, digits, underscore."""
+
+DeviceMode = Literal["use", "still"]
+"""*use* is exclusive; *still* means “must not move” and is shared with other *still*."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Setting(_Model):
+    """A value that a device keeps, such as a hotplate's temperature.
+
+    Steps that hold the same value share the device's setting; another value has to wait until all holders
+    have released it. A hold lasts from the first step that names it to the last step of the same sample
+    that names it.
+    """
+
+    unit: str
+    description: str = ""
+
+
+class Device(_Model):
+    """A device that the module needs, under its local name."""
+
+    description: str = ""
+    many: bool = False
+    """True if the lab file may map this name to several devices; a mask then covers them all."""
+    settings: dict[Name, Setting] = {}
+
+
+class Resource(_Model):
+    """Places for samples: something with a capacity, such as vial slots."""
+
+    description: str = ""
+    capacity: int = Field(ge=1)
+    storage: bool = False
+    """A final place: samples may stay here after the job, until somebody collects them."""
+    cleanup: Name | None = None
+    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted."""
+
+
+class Consumable(_Model):
+    """A stock that runs down, such as vials or a reagent."""
+
+    unit: str
+    description: str = ""
+
+
+class Vessel(_Model):
+    """The vessel that holds a sample, with what it can take."""
+
+    capacity_ul: float = Field(gt=0)
+
+
+class Add(_Model):
+    """What a step puts into the sample's vessel."""
+
+    solution: Expression
+    volume_ul: Expression
+
+
+class Step(_Model):
+    """A stretch of a task during which the set of occupied devices does not change."""
+
+    name: Name
+    action: Name | None = None
+    """The action that runs it; None for a standby step."""
+    devices: dict[Name, DeviceMode] = {}
+    duration_s: Expression
+    """Expected duration in lab seconds. A standby step lasts exactly this long."""
+    repeat: Expression = "1"
+    """How often the step is done, one after the other. Zero leaves it out."""
+    next_within_s: Expression | None = None
+    """The longest wait before the next step of the task; "0" joins both into one block; None: no limit."""
+    takes: tuple[Name, ...] = ()
+    """Resources of which the sample gets a place at the start."""
+    frees: tuple[Name, ...] = ()
+    """Resources of which the sample gives its place back at the end."""
+    settings: dict[str, Expression] = {}
+    """Settings held during the step: ``"stirrer.temperature_c": "temperature"``."""
+    consumes: dict[str, Expression] = {}
+    """Consumables used up, in their unit. A key ``"=solution"`` is the stock that parameter names."""
+    adds: Add | None = None
+
+    @property
+    def standby(self) -> bool:
+        """Whether the step occupies no device and needs nobody."""
+        return self.action is None
+
+    @model_validator(mode="after")
+    def _standby_masks_nothing(self) -> Step:
+        if self.action is None and self.devices:
+            raise ValueError(f"step {self.name!r} has devices but no action; a standby step masks nothing")
+        return self
+
+
+class Check(_Model):
+    """A condition over a task's parameters that the job is refused for."""
+
+    that: Expression
+    message: str
+
+
+class Result(_Model):
+    """One thing that a task measures."""
+
+    name: Name
+    dtype: Literal["number", "integer", "string", "boolean", "array"] = "number"
+    unit: str = ""
+    shape: tuple[int | None, ...] = ()
+    description: str = ""
+
+
+class Task(_Model):
+    """One operation that the module offers."""
+
+    name: Name
+    title: str
+    description: str = ""
+    parameters: dict[str, Any]
+    """JSON Schema of an object. A number with ``"unit"`` may be written as a number or as text with a unit."""
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...] = ()
+    results: tuple[Result, ...] = ()
+    sample: Literal["none", "one", "many"] = "one"
+    sample_from: Name | None = None
+    """The resource in which the sample must stand before; None: anywhere, or it does not exist yet."""
+    creates_sample: bool = False
+    """True if the sample begins to exist with this task (a fresh vial)."""
+    person: bool = False
+    """True if the action is a person's."""
+
+    @model_validator(mode="after")
+    def _step_names_are_unique(self) -> Task:
+        names = [step.name for step in self.steps]
+        if len(set(names)) != len(names):
+            raise ValueError(f"task {self.name!r} has two steps of the same name")
+        return self
+
+
+class Action(_Model):
+    """How an action may be interrupted and repeated."""
+
+    name: Name
+    pause: Literal["none", "checkpoint", "immediate"] = "none"
+    repeat_safe: bool = False
+    """True only if doing it twice is the same as doing it once, for the hardware and for the sample."""
+
+
+class Manifest(_Model):
+    """Everything a module package says about itself."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    package: str
+    version: str
+    title: str
+    description: str = ""
+    devices: dict[Name, Device] = {}
+    resources: dict[Name, Resource] = {}
+    consumables: dict[Name, Consumable] = {}
+    vessel: Vessel | None = None
+    tasks: tuple[Task, ...]
+    actions: tuple[Action, ...]
+
+    def task(self, name: str) -> Task:
+        """Return the task of that name; raise ``KeyError`` if the module does not offer it."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(name)
+
+    def action(self, name: str) -> Action:
+        """Return the action of that name; raise ``KeyError`` if there is none."""
+        for action in self.actions:
+            if action.name == name:
+                return action
+        raise KeyError(name)
+
+    def hash(self) -> str:
+        """Return the SHA-256 of the canonical JSON, as ``sha256:<hex>``."""
+        text = json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Manifest:
+        actions = {action.name for action in self.actions}
+        for task in self.tasks:
+            if task.sample_from is not None and task.sample_from not in self.resources:
+                raise ValueError(f"task {task.name!r}: sample_from {task.sample_from!r} is not a resource")
+            for step in task.steps:
+                where = f"task {task.name!r}, step {step.name!r}"
+                if step.action is not None and step.action not in actions:
+                    raise ValueError(f"{where}: action {step.action!r} is not declared")
+                for device in step.devices:
+                    if device not in self.devices:
+                        raise ValueError(f"{where}: device {device!r} is not declared")
+                for resource in (*step.takes, *step.frees):
+                    if resource not in self.resources:
+                        raise ValueError(f"{where}: resource {resource!r} is not declared")
+                for key in step.settings:
+                    device, _, setting = key.partition(".")
+                    if device not in self.devices or setting not in self.devices[device].settings:
+                        raise ValueError(f"{where}: setting {key!r} is not declared")
+                for consumable in step.consumes:
+                    if not consumable.startswith("=") and consumable not in self.consumables:
+                        raise ValueError(f"{where}: consumable {consumable!r} is not declared")
+        for name, resource in self.resources.items():
+            if resource.cleanup is not None and resource.cleanup not in {task.name for task in self.tasks}:
+                raise ValueError(f"resource {name!r}: clean-up task {resource.cleanup!r} does not exist")
+        return self
