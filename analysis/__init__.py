@@ -1,0 +1,1 @@
+"""Results: documents, arrays, retrieval by job id, analysis routines, optimisers."""

@@ -1,0 +1,1 @@
+"""All that stands beside hardware: contract, host, drivers, simulated instruments, the shipped modules."""

@@ -1,0 +1,1 @@
+"""Jobs, the task generator, the scheduler process and the job API."""

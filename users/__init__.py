@@ -1,0 +1,1 @@
+"""Accounts, tokens, projects and roles, quotas, audit."""

@@ -85,9 +85,7 @@ def _check(node: ast.expr, text: str) -> None:
             children = [operand]
         case ast.BoolOp(values=values):
             children = values
-        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(
-            type(op) in _COMPARE for op in ops
-        ):
+        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _COMPARE for op in ops):
             children = [left, *comparators]
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS or name == "if_":
             if name == "if_" and len(args) != 3:

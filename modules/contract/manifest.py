@@ -203,9 +203,7 @@ class Manifest(_Model):
 
     def hash(self) -> str:
         """Return the SHA-256 of the canonical JSON, as ``sha256:<hex>``."""
-        text = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     @model_validator(mode="after")

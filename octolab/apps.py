@@ -1,0 +1,11 @@
+"""The octolab app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class OctolabConfig(AppConfig):
+    """See the package's docstring."""
+
+    name = "octolab"

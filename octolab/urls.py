@@ -1,0 +1,7 @@
+"""The URL map: the REST API under ``/api/v1``, the dashboard at the root."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

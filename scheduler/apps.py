@@ -1,0 +1,11 @@
+"""The scheduler app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SchedulerConfig(AppConfig):
+    """See the package's docstring."""
+
+    name = "scheduler"

@@ -1,0 +1,266 @@
+"""What was asked and what was decided: the relational truth.
+
+The web process inserts jobs with their samples, tasks and steps, and requests. Everything else in here is
+written by the scheduler process alone (see :mod:`scheduler.process`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from octolab.ids import new_id
+from users.models import Project
+
+from .states import DeviceState, JobState, SampleState, StepState
+
+
+class Leader(models.Model):
+    """The one scheduler that may write. Every write transaction starts by updating this row where epoch = mine."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    epoch = models.BigIntegerField(default=0)
+    holder = models.CharField(max_length=200, default="")
+    renewed_at = models.DateTimeField(null=True)
+    plan_version = models.BigIntegerField(default=0)
+    last_event_seq = models.BigIntegerField(default=0)
+    """The counter behind :attr:`Event.seq`, raised in the transaction that writes the events."""
+
+
+class Manifest(models.Model):
+    """A manifest as a host published it, kept by hash so that old jobs keep their meaning."""
+
+    hash = models.CharField(primary_key=True, max_length=80)
+    document = models.JSONField()
+    stored_at = models.DateTimeField(auto_now_add=True)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs, filtered by who asks."""
+
+    def visible_to(self, user: Any) -> JobQuerySet:
+        """Return the jobs of the projects of which the user is a member."""
+        return self.filter(project__memberships__user=user)
+
+
+class Job(models.Model):
+    """What a user submitted. Its specification never changes once accepted."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="jobs")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="jobs")
+    name = models.CharField(max_length=200)
+    spec = models.JSONField()
+    """The job as submitted, normalised; schema at ``/api/v1/schemas/job``."""
+    manifests = models.JSONField(default=dict)
+    """Module instance → manifest hash that it was checked against."""
+    state = models.CharField(max_length=20, choices=JobState.choices, default=JobState.QUEUED)
+    state_reason = models.TextField(blank=True, default="")
+    priority = models.SmallIntegerField(default=0)
+    """From -10 to 10; 0 is normal."""
+    deadline_at = models.DateTimeField(null=True)
+    simulated = models.BooleanField()
+    rerun_of = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="reruns")
+    idempotency_key = models.CharField(max_length=200, null=True)
+    idempotency_digest = models.CharField(max_length=80, default="")
+    submitted_at = models.DateTimeField()
+    submitted_lab_s = models.FloatField()
+    started_lab_s = models.FloatField(null=True)
+    finished_lab_s = models.FloatField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    predicted_start_lab_s = models.FloatField(null=True)
+    predicted_finish_lab_s = models.FloatField(null=True)
+    samples_total = models.IntegerField(default=0)
+    samples_failed = models.IntegerField(default=0)
+    steps_total = models.IntegerField(default=0)
+    steps_done = models.IntegerField(default=0)
+    placed = models.BooleanField(default=False)
+    """Whether the scheduler has taken it into its plan."""
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "idempotency_key"], name="one_job_per_idempotency_key")]
+        indexes = [
+            models.Index(fields=["state", "id"]),
+            models.Index(fields=["owner", "-id"]),
+            models.Index(fields=["project", "-id"]),
+        ]
+
+
+class Sample(models.Model):
+    """The thing that a job makes or measures."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="samples")
+    index = models.IntegerField()
+    name = models.CharField(max_length=200)
+    parameters = models.JSONField(default=dict)
+    source = models.JSONField(default=dict)
+    """Where it comes from: ``{"kind": "made"|"sample"|"loaded"|"none", …}``."""
+    state = models.CharField(max_length=20, choices=SampleState.choices, default=SampleState.PLANNED)
+    reason = models.TextField(blank=True, default="")
+    contents = models.JSONField(default=list)
+    """What went into it: ``[{"solution", "volume_ul", "stock", "step", "lab_s"}]``."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "index"], name="one_sample_per_index")]
+
+
+class Place(models.Model):
+    """A place of a resource, and the sample that holds it. A sample may hold two during a transfer."""
+
+    resource = models.CharField(max_length=130)
+    index = models.IntegerField()
+    sample = models.ForeignKey(Sample, null=True, on_delete=models.PROTECT, related_name="places")
+    since_lab_s = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["resource", "index"], name="one_row_per_place")]
+
+
+class Task(models.Model):
+    """One operation of one module on one sample, or on several."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="tasks")
+    key = models.CharField(max_length=100)
+    """Its name in the job's workflow."""
+    index = models.IntegerField()
+    """Its position in the job's workflow."""
+    module = models.CharField(max_length=64)
+    task = models.CharField(max_length=64)
+    parameters = models.JSONField(default=dict)
+    """Values in the manifest's units; references that are not known yet stand as ``{"ref": "…"}``."""
+    cleanup = models.BooleanField(default=False)
+    """Whether it is dormant: done only if its sample fails, is cancelled or aborted."""
+    samples: models.ManyToManyField[Sample, Any] = models.ManyToManyField(Sample, related_name="tasks")
+    results = models.JSONField(null=True)
+    """Scalars of the last completed attempt, for references of later tasks."""
+
+
+class Step(models.Model):
+    """The smallest thing that is scheduled."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="steps")
+    index = models.IntegerField()
+    """Position in the job: first by sample, then in the order of the workflow."""
+    name = models.CharField(max_length=64)
+    module = models.CharField(max_length=64)
+    task_name = models.CharField(max_length=64)
+    action = models.CharField(max_length=64, null=True)
+    """None for a standby step."""
+    dormant = models.BooleanField(default=False)
+    """Part of a clean-up that has not been called for."""
+    block = models.UUIDField()
+    """Id of the first step of its block; its own if it stands alone. Blocks share one order and one claim."""
+    state = models.CharField(max_length=20, choices=StepState.choices, default=StepState.WAITING)
+    reason = models.TextField(blank=True, default="")
+    attempt = models.IntegerField(default=0)
+    devices = models.JSONField(default=dict)
+    """Device id → ``use`` or ``still``."""
+    takes = models.JSONField(default=list)
+    """Resource ids of which each member's sample takes a place at the start."""
+    frees = models.JSONField(default=list)
+    """Resource ids of which each member's sample gives its place back at the end."""
+    settings = models.JSONField(default=dict)
+    """``<device id>.<setting>`` → value held during the step."""
+    consumes = models.JSONField(default=dict)
+    """Stock id → amount in the stock's unit."""
+    adds = models.JSONField(null=True)
+    """``{"solution", "volume_ul", "stock"}`` that goes into the sample."""
+    needs = models.JSONField(default=list)
+    """``[{"step": id, "min_s": 0.0, "max_s": null, "on_breach": "flag"}]``: lags from that step's end to this start."""
+    duration_s = models.FloatField()
+    """Expected, lab seconds."""
+    planned_start_lab_s = models.FloatField(null=True)
+    planned_end_lab_s = models.FloatField(null=True)
+    granted_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    """Wall time until which the present attempt's order may be claimed."""
+    started_lab_s = models.FloatField(null=True)
+    ended_lab_s = models.FloatField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "job"]), models.Index(fields=["job", "index"])]
+
+
+class StepMember(models.Model):
+    """One (task, sample) pair of a step."""
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="members")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="step_members")
+    sample = models.ForeignKey(Sample, null=True, on_delete=models.CASCADE, related_name="step_members")
+    run_uid = models.UUIDField(null=True)
+    """Of the last attempt."""
+    ok = models.BooleanField(null=True)
+    error = models.TextField(blank=True, default="")
+
+
+class Device(models.Model):
+    """A device's state as decided by the scheduler."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    title = models.CharField(max_length=200, default="")
+    host = models.CharField(max_length=64)
+    modules = models.JSONField(default=list)
+    state = models.CharField(max_length=20, choices=DeviceState.choices, default=DeviceState.OFFLINE)
+    reason = models.TextField(blank=True, default="")
+    attempt_id = models.CharField(max_length=64, blank=True, default="")
+    """The attempt that owns it, or that left it unknown."""
+    since_at = models.DateTimeField(null=True)
+
+
+class Stock(models.Model):
+    """A consumable: what is there, and what accepted jobs still need of it."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    title = models.CharField(max_length=200, default="")
+    unit = models.CharField(max_length=20)
+    level = models.FloatField()
+    reserved = models.FloatField(default=0)
+    warn_below = models.FloatField(default=0)
+    solution = models.CharField(max_length=100, null=True)
+    concentration = models.CharField(max_length=50, null=True)
+    lot = models.CharField(max_length=100, blank=True, default="")
+
+
+class Request(models.Model):
+    """A wish that a person expressed through the web; the scheduler applies it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    verb = models.CharField(max_length=40)
+    """``cancel``, ``decide``, ``refill``, ``change``, ``collect``, …; see :mod:`scheduler.requests`."""
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="requests")
+    payload = models.JSONField(default=dict)
+    made_at = models.DateTimeField(auto_now_add=True)
+    applied_at = models.DateTimeField(null=True, db_index=True)
+    refused = models.TextField(blank=True, default="")
+    """Why it was not applied, if it was not."""
+
+
+class Event(models.Model):
+    """The append-only log: each change of a state, in the order of ``seq`` without gaps."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    lab_s = models.FloatField()
+    kind = models.CharField(max_length=40)
+    """``job``, ``sample``, ``step``, ``device``, ``stock``, ``plan``, ``attempt``, ``request``."""
+    subject = models.CharField(max_length=80)
+    """Id of what changed."""
+    job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="events")
+    project = models.ForeignKey(Project, null=True, on_delete=models.CASCADE, related_name="+")
+    state_from = models.CharField(max_length=20, blank=True, default="")
+    state_to = models.CharField(max_length=20, blank=True, default="")
+    actor = models.CharField(max_length=150, blank=True, default="")
+    reason = models.TextField(blank=True, default="")
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["job", "seq"])]

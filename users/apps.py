@@ -1,0 +1,11 @@
+"""The users app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class UsersConfig(AppConfig):
+    """Accounts, tokens, projects and roles."""
+
+    name = "users"
