@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rest_framework.views import APIView
 
@@ -19,8 +19,3 @@ class ApiView(APIView):
     def allowed_methods(self) -> list[str]:
         """The methods of the view."""
         return sorted(self.access)
-
-    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answer 405."""
-        request.method = request.method or ""
-        return super().http_method_not_allowed(request, *args, **kwargs)
