@@ -138,7 +138,7 @@ def revoke_token(token: Token) -> None:
 
 
 def create_project(actor: User, slug: str, name: str = "") -> Project:
-    """Create a shared project, with its maker as first project admin; raise :class:`AccountError` if the name is taken."""
+    """Create a shared project with its maker as first admin; raise :class:`AccountError` if the name is taken."""
     if not _SLUG.fullmatch(slug):
         raise AccountError("slug", "A short name has up to 63 lower-case letters, digits, '-' and '_'.")
     try:

@@ -124,6 +124,7 @@ class ProblemMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Serve the request."""
         response = self.get_response(request)
         if response.status_code < 400 or not request.path_info.startswith("/api/"):
             return response
