@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -68,7 +69,25 @@ class Resource(_Model):
     storage: bool = False
     """A final place: samples may stay here after the job, until somebody collects them."""
     cleanup: Name | None = None
-    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted."""
+    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted; also done at
+    the end of a workflow that leaves the sample here."""
+    grid: tuple[int, ...] = ()
+    """How the places are named, if not by one number: ``(6, 10)`` is ``1.1`` to ``6.10``."""
+
+
+    @model_validator(mode="after")
+    def _grid_has_all_places(self) -> Resource:
+        if self.grid and math.prod(self.grid) != self.capacity:
+            raise ValueError(f"a grid of {self.grid} has {math.prod(self.grid)} places, not {self.capacity}")
+        return self
+
+    def label(self, index: int) -> str:
+        """Return the name of a place (from index 0) as it is written on the instrument: ``1.4``."""
+        parts = []
+        for size in reversed(self.grid[1:]):
+            index, rest = divmod(index, size)
+            parts.append(str(rest + 1))
+        return ".".join(reversed([*parts, str(index + 1)]))
 
 
 class Consumable(_Model):
