@@ -148,6 +148,7 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             "storage": Resource(
                 description="Places for vials.",
                 capacity=chosen.storage_lines * chosen.line_positions,
+                grid=(chosen.storage_lines, chosen.line_positions),
                 storage=True,
             ),
             "vial_slot": Resource(
