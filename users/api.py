@@ -102,13 +102,13 @@ class Tokens(ApiView):
         if wish.get("project"):
             project = Project.objects.visible_to(user).filter(slug=wish["project"]).first()
             if project is None:
-                raise invalid(("project", "You are no member of such a project."))
+                raise invalid(("/project", "You are no member of such a project."))
         try:
             token, secret = services.create_token(
                 user, wish["name"], wish["scopes"], project=project, expires_at=wish.get("expires_at")
             )
         except services.AccountError as error:
-            raise invalid((error.path, str(error))) from error
+            raise invalid((f"/{error.path}", str(error))) from error
         shown = TokenOutput(token).data
         return Response({**shown, "token": secret}, status=201)
 
@@ -251,7 +251,7 @@ class Projects(ApiView):
         try:
             project = services.create_project(asker(request), wish["slug"], wish["name"])
         except services.AccountError as error:
-            raise invalid((error.path, str(error))) from error
+            raise invalid((f"/{error.path}", str(error))) from error
         return Response(ProjectOutput(_projects(request.user).get(pk=project.pk)).data, status=201)
 
 
@@ -279,7 +279,7 @@ class Members(ApiView):
         try:
             membership = services.add_member(project, wish["username"], wish["role"])
         except services.AccountError as error:
-            raise invalid((error.path, str(error))) from error
+            raise invalid((f"/{error.path}", str(error))) from error
         return Response(MembershipOutput(membership).data)
 
 
@@ -296,7 +296,7 @@ class MemberDetail(ApiView):
         try:
             services.remove_member(project, membership.user)
         except services.AccountError as error:
-            raise invalid((error.path, str(error))) from error
+            raise invalid((f"/{error.path}", str(error))) from error
         return Response(status=204)
 
 

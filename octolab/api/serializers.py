@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.drainage import set_override
 from rest_framework import serializers
 from rest_framework.request import Request
+
+from .errors import invalid
 
 MAX_INTEGER = 2**63 - 1
 
@@ -32,6 +35,8 @@ class CommaList(serializers.Field[Any, Any, Any, Any]):
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.choices = choices
+        one = "|".join(choices)
+        set_override(self, "field", {"type": "string", "pattern": f"^({one})(,({one}))*$"})
 
     def to_internal_value(self, data: Any) -> list[str]:
         """Return the choices; refuse what is not one."""
@@ -48,11 +53,14 @@ class CommaList(serializers.Field[Any, Any, Any, Any]):
 
 def query(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     """Return the validated query parameters of a request; a parameter that stands twice is refused."""
-    for name, values in request.query_params.lists():
-        if len(values) > 1:
-            raise serializers.ValidationError({name: ["This may be given once."]})
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise invalid(*((f"?{name[:100]}", "This may be given once.") for name in twice[:10]))
     checked = serializer(data=request.query_params.dict())
-    checked.is_valid(raise_exception=True)
+    if not checked.is_valid():
+        raise invalid(
+            *((f"?{name}", str(message)) for name, messages in checked.errors.items() for message in messages)
+        )
     return dict(checked.validated_data)
 
 

@@ -61,19 +61,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if lock is not None:
             lock.release()
 
-    def _commit(self) -> None:  # type: ignore[misc]
+    def _commit(self) -> None:
         # A commit that fails leaves the transaction open: Django rolls back next, and that gives the lock back.
-        super()._commit()
+        super()._commit()  # type: ignore[misc]
         self._release()
 
-    def _rollback(self) -> None:  # type: ignore[misc]
+    def _rollback(self) -> None:
         try:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]
         finally:
             self._release()
 
-    def _close(self) -> None:  # type: ignore[misc]
+    def _close(self) -> None:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]
         finally:
             self._release()
