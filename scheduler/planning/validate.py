@@ -90,6 +90,8 @@ def _job(index: Index, job: Job) -> Iterator[str]:
 def _step(index: Index, step: Step) -> Iterator[str]:
     if not step.modes:
         yield f"step {step.id} has no mode"
+    if step.min_gap < 0:
+        yield f"step {step.id} asks for a negative gap; use a lag to let steps overlap"
     if step.max_gap is not None and step.max_gap < step.min_gap:
         yield f"step {step.id} asks for a gap of at least {step.min_gap} and at most {step.max_gap}"
     for mode in step.modes:
