@@ -94,7 +94,6 @@ class _Checker:
             yield from self.stock(stock)
 
     # --- single steps
-    # ---------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterator[Violation]:
         for name in self.plan.starts:
@@ -139,7 +138,6 @@ class _Checker:
                 yield Violation("deadline", text, (step.id,), late)
 
     # --- time lags
-    # ------------------------------------------------------------------------------------------------
 
     def chain(self, task: Task) -> Iterator[Violation]:
         for i in range(len(task.steps) - 1):
@@ -163,7 +161,6 @@ class _Checker:
             yield Violation("lag_max" if lag.cost is None else "window", text, pair, two - one - lag.max)
 
     # --- devices
-    # --------------------------------------------------------------------------------------------------
 
     def devices(self) -> Iterator[Violation]:
         spans: dict[str, list[_Span]] = defaultdict(list)
@@ -252,7 +249,6 @@ class _Checker:
                     yield hold, span
 
     # --- cumulative resources, settings, stocks
-    # -------------------------------------------------------------------
 
     def resources(self) -> Iterator[Violation]:
         spans: dict[str, list[_Span]] = defaultdict(list)
@@ -309,6 +305,8 @@ class _Checker:
                     fixed = setting.first in self.index.fixed and setting.last in self.index.fixed
                     names = (setting.first, setting.last)[: 1 + (setting.first != setting.last)]
                     start, end = self.start[setting.first], self.end[setting.last]
+                    if start == end:
+                        continue
                     spans[setting.device].append(_Span(start, end, names, fixed, family=setting.value))
         for thing, held in spans.items():
             held.sort(key=lambda span: (span.start, span.end))
