@@ -23,7 +23,7 @@ Loads = dict[str, list[tuple[int, int, int, str]]]
 
 
 def lower_bound(problem: Problem, objective: ObjectiveName = "lab") -> int:
-    """Return a proven lower bound in ticks of the leading time of the objective (makespan or weighted flow)."""
+    """Return a proven lower bound in ticks of the objective's leading time: makespan or weighted flow."""
     frame = _Frame(problem)
     return frame.makespan() if objective == "makespan" else frame.flow(guard=objective == "lab")
 

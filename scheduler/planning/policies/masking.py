@@ -33,9 +33,8 @@ def plan(request: Request) -> Plan:
 
 def _arrangements(request: Request) -> list[str]:
     """Return which kinds of order to search over."""
-    problem = request.problem
     if request.objective == "makespan":
-        return ["units", "jobs"] if len(problem.jobs) > 1 else ["units"]
+        return ["units", "jobs"]
     return ["jobs"]
 
 
