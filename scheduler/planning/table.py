@@ -19,7 +19,7 @@ from typing import Any
 
 from scheduler.planning.calendars import NEVER, Families, Intervals, Level, Values
 from scheduler.planning.layout import UNPLACED, Layout
-from scheduler.planning.problem import Fixed, Problem
+from scheduler.planning.problem import Fixed, Job, Problem
 from scheduler.planning.units import (
     HoldLink,
     Unit,
@@ -387,3 +387,21 @@ class MaskingTable(Layout):
                 first = min(first, start)
                 last = max(last, start + unit.variants[self.chosen[index]].span)
         return first, last
+
+
+def arrival_order(problem: Problem, table: MaskingTable) -> list[Job]:
+    """Return the jobs with those under way first, then by release, then as in the file."""
+    under_way = {table.units[table.unit_of[fixed.step]].job for fixed in problem.fixed}
+    return sorted(problem.jobs, key=lambda job: (job.id not in under_way, job.release))
+
+
+def say_refusal(table: MaskingTable, refusal: Refusal) -> str:
+    """Say why a unit has no place, for a person."""
+    unit = table.units[refusal.unit]
+    steps = " and ".join(unit.steps)
+    if refusal.rule == "deadline":
+        return f"{steps} cannot end before the deadline at {unit.deadline}"
+    if refusal.culprit is not None:
+        other = " and ".join(table.units[refusal.culprit].steps)
+        return f"{steps} cannot be placed in time after {other}, which cannot move"
+    return f"{steps} needs more than there is"
