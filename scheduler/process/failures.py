@@ -41,10 +41,11 @@ class Failures:
         skipped = StepState.CANCELLED if cancelled else StepState.SKIPPED
         for step in sample.steps:
             if step.waiting and not step.alive:
-                self._skip(step, skipped, reason, actor)
+                self.skip(step, skipped, reason, actor)
         self.clean_up(sample)
 
-    def _skip(self, step: LiveStep, to: str, reason: str, actor: str = "") -> None:
+    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "") -> None:
+        """Give up a step that waits."""
         flow = self.flow
         flow.grants.remove(step.unit)
         flow.changes.step(step, to, reason, actor=actor)
@@ -84,8 +85,11 @@ class Failures:
                 step.ended_s, step.ended_at = at_s, flow.changes.at
                 flow.changes.step(step, to, reason, actor=actor)
             else:
+                # It was ordered together with the others but never begun.
                 flow.unreserve(step)
-                flow.changes.step(step, StepState.CANCELLED if step.state != StepState.INTERRUPTED else to, reason)
+                flow.changes.step(step, StepState.WAITING)
+                flow.changes.step(step, StepState.SKIPPED, reason, actor=actor)
+                step.ended_at = flow.changes.at
             first_open = False
         if not touched:
             self._undo_takes(unit)
@@ -115,7 +119,7 @@ class Failures:
         if not unit.first.alive:
             for step in unit.steps:
                 if step.waiting:
-                    self._skip(step, StepState.SKIPPED, reason)
+                    self.skip(step, StepState.SKIPPED, reason)
             return
         flow.plan.returned(unit)
         flow.grants.add(unit)
@@ -184,6 +188,11 @@ class Failures:
         if job.state != JobState.NEEDS_OPERATOR:
             flow.changes.job(job, JobState.NEEDS_OPERATOR, reason)
             flow.changes.outbox.append((job, "needs_operator"))
+
+    def no_longer_needs_operator(self, unit: Unit) -> bool:
+        """Tell whether this unit is the last thing of its job that an operator has to decide."""
+        others = (step for step in unit.job.steps if step.unit is not unit)
+        return unit.job.state == JobState.NEEDS_OPERATOR and not any(s.state == StepState.INTERRUPTED for s in others)
 
 
 def _cleans(step: LiveStep, sample: LiveSample) -> bool:

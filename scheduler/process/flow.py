@@ -13,7 +13,7 @@ from scheduler.events import Happening
 from scheduler.process.changes import Changes
 from scheduler.process.failures import Failures
 from scheduler.process.grants import Grants, holder_of, wanted
-from scheduler.process.live import LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
+from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
 from scheduler.process.orders import DEADLINE_S
 from scheduler.process.plan import Plan
 from scheduler.process.references import resolve
@@ -48,6 +48,20 @@ class Flow:
     def now_s(self) -> float:
         """Lab time of the turn."""
         return self.changes.lab_s
+
+    def resume(self, unit: Unit) -> None:
+        """Give a unit that an earlier scheduler had started what it holds."""
+        if not unit.standby and unit.state in OCCUPYING:
+            for name in unit.devices:
+                if name in self.state.devices:
+                    self.state.devices[name].holders[unit.id] = unit
+        for step in unit.steps:
+            if step.waiting or step.dormant:
+                continue
+            for key, value in step.settings.items():
+                for member in step.alive:
+                    if any(key in s.settings and not s.final and not s.dormant for s in member.sample.steps):
+                        self.state.setting_holders[key][holder_of(member)] = value
 
     # --- a unit starts
 
@@ -142,8 +156,6 @@ class Flow:
         self.changes.step(step, StepState.COMPLETED)
         self.consume(step)
         for member in step.alive:
-            if member.ok is False:
-                continue
             for resource in step.frees:
                 self.give_back(resource, member.sample)
             if step.adds and member.sample.id is not None:
@@ -193,8 +205,11 @@ class Flow:
         """Complete a sample of which all steps are over."""
         if sample.final:
             return
-        open_steps = any(not step.final for step in sample.steps if not step.dormant)
-        if not open_steps and sample.state in (SampleState.ACTIVE, SampleState.PARKED):
+        if any(not step.final for step in sample.steps if not step.dormant):
+            return
+        if any(step.state == StepState.CANCELLED for step in sample.steps):
+            self.failures.lose(sample, sample.job.reason or "cancelled", cancelled=True)
+        elif sample.state in (SampleState.ACTIVE, SampleState.PARKED):
             self.changes.sample(sample, SampleState.COMPLETED)
 
     def settle_job(self, job: LiveJob) -> None:
@@ -231,10 +246,7 @@ class Flow:
         else:
             self.changes.job(job, JobState.FAILED, next((s.reason for s in job.samples if s.reason), ""))
             self.changes.outbox.append((job, "failed"))
-        for step in job.steps:
-            if step.dormant:
-                self.unreserve(step)
-        self.finished.append(job)
+        self._let_go(job)
 
     def flag_breaches(self, step: LiveStep) -> None:
         """Log windows that the step's start has broken."""

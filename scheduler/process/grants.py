@@ -27,7 +27,7 @@ class Gate(Protocol):
         ...
 
     def fresh(self, now_s: float) -> bool:
-        """Tell whether the plan's times can be relied on; if not, have it repaired soon."""
+        """Tell whether the plan's times can be relied on; if not, it is repaired in this turn and all is looked at."""
         ...
 
 
@@ -43,7 +43,6 @@ class Grants:
         self._woken: dict[str, Unit] = {}
         self._due: list[tuple[float, int, Unit]] = []
         self._serial = itertools.count()
-        self._failed_on: str = ""
 
     # --- what may have changed
 
@@ -201,8 +200,7 @@ class Grants:
         planned_s = unit.first.planned_start_s
         if planned_s is None:
             return True
-        if not self.gate.fresh(now_s) and (latest_s is None or latest_s > now_s):
-            heapq.heappush(self._due, (now_s, next(self._serial), unit))
+        if not self.gate.fresh(now_s):
             return False
         open_s = planned_s if latest_s is None else min(planned_s, latest_s)
         if open_s > now_s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from scheduler.process.live import Unit
 
@@ -26,7 +26,7 @@ def keys_of(unit: Unit) -> Iterator[Key]:
 
 
 class Queues:
-    """Waiting units by what they wait for. An order is never changed while its unit is queued; see `reorder`."""
+    """Waiting units by what they wait for. An order is never changed while its unit is queued; see `resort`."""
 
     def __init__(self) -> None:
         self._queues: dict[Key, list[Unit]] = {}
@@ -49,10 +49,8 @@ class Queues:
                     at += 1
                 del queue[at]
 
-    def reorder(self, orders: Iterable[tuple[Unit, tuple[float, ...]]]) -> None:
-        """Give units new orders."""
-        for unit, order in orders:
-            unit.order = order
+    def resort(self) -> None:
+        """Sort again after orders have changed. Nothing else may be called in between."""
         for queue in self._queues.values():
             queue.sort(key=_order)
 
