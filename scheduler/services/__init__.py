@@ -1,1 +1,1 @@
-"""What is done to jobs: verbs that REST, pages, commands and tests call alike."""
+"""What others do to jobs and the lab: called by the API, the pages and the commands alike."""
