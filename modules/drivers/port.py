@@ -327,8 +327,10 @@ class SerialPort:
         LinkLost, Timeout, BadReply, Stopped
         """
         with self._transaction(command):
-            waiter = self.expect(command, accept)
+            waiter = Waiter(self, command, accept)
             waiter.listening = False  # until the command is written: what comes before is no answer to it
+            with self._state_lock:
+                self._waiters.insert(0, waiter)  # before those who only listen
             try:
                 self._send(command, waiter, stop)
                 return waiter.result(self.answer_timeout if timeout is None else timeout)
