@@ -158,44 +158,44 @@ class ArrayFile:
         axes
             Axis name → (values, unit), in the order of the data's dimensions; trailing dimensions may be left out.
         member
-            ``run_uid`` of the run that it belongs to; may be left out if there is only one.
+            ``run_uid`` of the run that it belongs to; None: it belongs to all runs of the file, and is kept once.
 
         Raises
         ------
         ValueError
             If names, shapes or types do not fit.
         """
-        run_uid = self._run(member)
+        if member is not None and member not in self._entries:
+            raise ValueError(f"{member!r} is not a run of this file")
+        run_uids = list(self._entries) if member is None else [member]
         values = _numbers(name, data)
         axis_values = {axis: (_numbers(axis, points), axis_unit) for axis, (points, axis_unit) in (axes or {}).items()}
         for text in (name, *axis_values):
             if not _NAME.fullmatch(text):
                 raise ValueError(f"{text!r} cannot be the name of an array: use letters, digits and underscores")
-        if name in axis_values or name in self._references.get(run_uid, {}):
+        if name in axis_values or any(name in self._references.get(run_uid, {}) for run_uid in run_uids):
             raise ValueError(f"array {name!r} is there already")
         _check_axes(name, values, axis_values)
         if self._file is None:
             if self._references:
                 raise ValueError(f"{self._relative} is closed")
             self._file = self._create()
-        entry = self._file[self._entries[run_uid]]
-        data_group = _group(entry, name, "NXdata")
-        data_group.attrs["signal"] = name
-        _dataset(data_group, name, values, unit)
-        for index, (axis, (points, axis_unit)) in enumerate(axis_values.items()):
-            _dataset(data_group, axis, points, axis_unit)
-            data_group.attrs[f"{axis}_indices"] = index
-        if values.ndim:
-            data_group.attrs["axes"] = [*axis_values, *["."] * (values.ndim - len(axis_values))]
-        entry.attrs.setdefault("default", name)
-        self._file.attrs.setdefault("default", self._entries[run_uid])
-        self._references.setdefault(run_uid, {})[name] = {
-            "path": f"/{self._entries[run_uid]}/{name}/{name}",
-            "dtype": str(values.dtype),
-            "shape": list(values.shape),
-            "unit": unit,
-            "axes": {axis: axis_unit for axis, (_, axis_unit) in axis_values.items()},
-        }
+        written: h5py.Group | None = None
+        for run_uid in run_uids:
+            entry = self._file[self._entries[run_uid]]
+            if written is None:
+                written = _write_data(entry, name, values, unit, axis_values)
+            else:
+                entry[name] = written
+            entry.attrs.setdefault("default", name)
+            self._file.attrs.setdefault("default", self._entries[run_uid])
+            self._references.setdefault(run_uid, {})[name] = {
+                "path": f"{entry.name}/{name}/{name}",
+                "dtype": str(values.dtype),
+                "shape": list(values.shape),
+                "unit": unit,
+                "axes": {axis: axis_unit for axis, (_, axis_unit) in axis_values.items()},
+            }
 
     def close(self, ended_at: datetime | None = None) -> dict[str, dict[str, Reference]]:
         """Finish the file: sync, rename, sync its directory.
@@ -228,15 +228,6 @@ class ArrayFile:
             self._file.close()
             self._file = None
         self._references.clear()
-
-    def _run(self, member: str | None) -> str:
-        if member is None:
-            if len(self._entries) > 1:
-                raise ValueError("the file has several runs: say which one by member=run_uid")
-            return next(iter(self._entries))
-        if member not in self._entries:
-            raise ValueError(f"{member!r} is not a run of this file")
-        return member
 
     def _create(self) -> h5py.File:
         import h5py
@@ -446,6 +437,20 @@ def _check_axes(name: str, values: NDArray[Any], axes: Mapping[str, tuple[NDArra
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
+    return group
+
+
+def _write_data(
+    entry: h5py.Group, name: str, values: NDArray[Any], unit: str, axes: Mapping[str, tuple[NDArray[Any], str]]
+) -> h5py.Group:
+    group = _group(entry, name, "NXdata")
+    group.attrs["signal"] = name
+    _dataset(group, name, values, unit)
+    for index, (axis, (points, axis_unit)) in enumerate(axes.items()):
+        _dataset(group, axis, points, axis_unit)
+        group.attrs[f"{axis}_indices"] = index
+    if values.ndim:
+        group.attrs["axes"] = [*axes, *["."] * (values.ndim - len(axes))]
     return group
 
 

@@ -114,14 +114,19 @@ def test_references_lead_to_the_array(tmp_path: Path) -> None:
 def test_each_member_of_a_batch_has_its_entry(tmp_path: Path) -> None:
     runs = (Run("r1", "t1", "s1", "A1"), Run("r2", "t2", "s2", "A2"))
     with ArrayFile(tmp_path, raw_path("j", "s/1", AT), metadata(*runs)) as file:
-        with pytest.raises(ValueError, match="several runs"):
-            file.add("mass", [1.0], "g")
+        with pytest.raises(ValueError, match="not a run"):
+            file.add("mass", [1.0], "g", member="r3")
         file.add("mass", [1.0], "g", member="r1")
         file.add("mass", [2.0], "g", member="r2")
+        file.add("furnace", [900.0, 901.0], "K", {"time": ([0.0, 1.0], "s")})
         references = file.close()
+    assert references["r1"]["furnace"]["path"] == "/entry_1/furnace/furnace"
+    assert references["r2"]["furnace"]["path"] == "/entry_2/furnace/furnace"
     for uid, name, value in (("r1", "A1", 1.0), ("r2", "A2", 2.0)):
         reference = references[uid]["mass"]
         assert read_slice(tmp_path / reference["file"], reference["path"]).values.tolist() == [value]
+        common = references[uid]["furnace"]
+        assert read_slice(tmp_path / common["file"], common["path"]).values.tolist() == [900.0, 901.0]
         with h5py.File(tmp_path / reference["file"]) as opened:
             assert opened[reference["path"]].parent.parent["sample/name"].asstr()[()] == name
 
