@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 
 from octolab.ids import new_id
-from users.models import Project
+from users.models import Project, of_visible_projects
 
 from .states import DeviceState, JobState, SampleState, StepState
 
@@ -42,7 +42,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def visible_to(self, user: Any) -> JobQuerySet:
         """Return the jobs of the projects of which the user is a member."""
-        return self.filter(project__memberships__user=user)
+        return self.filter(of_visible_projects(user, "project__"))
 
 
 class Job(models.Model):
