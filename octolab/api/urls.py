@@ -13,4 +13,5 @@ urlpatterns = [
     path("metrics", Metrics.as_view()),
     path("", include("users.api")),
     path("", include("analysis.urls")),
+    path("", include("notifications.urls")),
 ]
