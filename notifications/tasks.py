@@ -1,0 +1,36 @@
+"""The services' part: a deliverer runs beside the worker that takes the queue ``notifications``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import worker_ready, worker_shutting_down
+
+from octolab.celery import app
+
+from .delivery import Deliverer
+
+_deliverer: Deliverer | None = None
+
+
+@app.task(name="notifications.deliver")
+def deliver() -> None:
+    """Look into the outbox now; the sending itself takes none of the worker's threads."""
+    if _deliverer is not None:
+        _deliverer.ring()
+
+
+@worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    global _deliverer
+    if "notifications" in sender.app.amqp.queues.consume_from:
+        _deliverer = Deliverer()
+        _deliverer.start()
+
+
+@worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    global _deliverer
+    if _deliverer is not None:
+        _deliverer.stop()
+        _deliverer = None
