@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_shutting_down
 
 from octolab.celery import app
 
@@ -20,10 +20,11 @@ def deliver() -> None:
         _deliverer.ring()
 
 
-@worker_ready.connect
-def _start(sender: Any, **_: Any) -> None:
+# Not when the worker is ready: it never is while Redis is away.
+@celeryd_after_setup.connect
+def _start(instance: Any, **_: Any) -> None:
     global _deliverer
-    if "notifications" in sender.app.amqp.queues.consume_from:
+    if "notifications" in instance.app.amqp.queues.consume_from:
         _deliverer = Deliverer()
         _deliverer.start()
 

@@ -133,7 +133,7 @@ def test_messages_leave_whatever_happens_to_redis_and_to_another_chat_service(se
         dead.close()
 
 
-def test_a_message_survives_kill_9_while_it_is_sent(services: Services) -> None:
+def test_a_message_survives_kill_9_while_it_is_sent_and_needs_no_redis(services: Services) -> None:
     chat = Chat()
     try:
         chat.hang()
@@ -143,6 +143,7 @@ def test_a_message_survives_kill_9_while_it_is_sent(services: Services) -> None:
         services.process.wait()
         chat.let_go.set()
         services.python(LEASE_ENDS)
+        services.redis.kill()
         services.start()
         chat.wait_for(2)
         assert set(titles(chat)) == {"Job «one» is finished (simulated)"}
