@@ -18,3 +18,4 @@ PASSWORD_HASHERS = [
 ]
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405
+STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405
