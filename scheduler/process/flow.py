@@ -120,6 +120,7 @@ class Flow:
                 member.ok, member.error = None, ""
                 self.changes.touch(member)
         unit.claimed = False
+        self.grants.crowds.ordered(unit)
         self.dispatched.append(unit)
 
     def _start_standby(self, unit: Unit) -> None:

@@ -49,10 +49,10 @@ class Placement:
     """Start and end of each step by id; previews only."""
 
 
-def ring() -> None:
+def ring(why: str = "") -> None:
     """Wake the scheduler; if Redis is away it looks within a second by itself."""
     try:
-        _client().publish(SCHEDULER_BELL, "")
+        _client().publish(SCHEDULER_BELL, why)
     except redis.RedisError:
         return
 
@@ -97,7 +97,7 @@ def preview(
         _client().expire(PREVIEWS, 10)
     except redis.RedisError:
         return None
-    ring()
+    ring("question")
     return _placement(wait_for(reply_key(number), wait_s))
 
 
