@@ -89,7 +89,6 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
             error = exceptions.PermissionDenied(str(error) or _DETAILS[403])
     if not isinstance(error, exceptions.APIException):
         return None
-    set_rollback()
     headers = dict(getattr(error, "headers", {}))
     if wait_s := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait_s) + 1)
