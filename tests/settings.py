@@ -18,4 +18,3 @@ PASSWORD_HASHERS = [
 ]
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405
-STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405
