@@ -28,6 +28,7 @@ class WebServer(Service):
         super().__init__(directory)
         self.environment = {
             "OCTOLAB_DATA_ROOT": str(directory),
+            "OCTOLAB_DATABASE_URL": f"sqlite:///{directory / 'octolab.sqlite3'}",
             "OCTOLAB_MONGO_URL": mongo_url,
             "OCTOLAB_REDIS_URL": redis_url,
             "OCTOLAB_LAB": str(LAB),
