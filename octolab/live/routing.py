@@ -14,7 +14,7 @@ from django.http.request import split_domain_port, validate_host
 from django.urls import path
 from rest_framework.exceptions import AuthenticationFailed
 
-from users.authentication import TokenAuthentication
+from users.authentication import authenticate_token
 
 from .consumers import EventsConsumer
 from .rights import Receiver
@@ -57,7 +57,7 @@ def _token_receiver(authorization: str) -> Receiver | None:
     if keyword.lower() not in ("token", "bearer") or not secret:
         return None
     try:
-        user, token = TokenAuthentication().authenticate_credentials(secret.encode())
+        user, token = authenticate_token(secret)
     except AuthenticationFailed:
         return None
     return Receiver(user.pk, token_digest=token.digest)
