@@ -9,7 +9,7 @@ from django.db.models import Count, F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from octolab.labclock import store, the_lab
+from .thelab import store, the_lab
 from scheduler.models import Device, Job, Manifest, Place, Stock
 from scheduler.states import JobState
 

@@ -14,13 +14,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from modules.contract.messages import CLOSED
-from octolab.labclock import lab_clock, store
+from .thelab import lab_clock, store
 from octolab.templatetags.lab import duration
 from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
-from .context import is_operator
 from .lab import stock_rows
 
 
@@ -30,7 +29,7 @@ def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
     @wraps(view)
     @login_required
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not is_operator(request.user):
+        if not request.user.operates():
             raise Http404
         return view(request, *args, **kwargs)
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.urls import reverse
 
-from octolab.labclock import lab_clock, local_time
+from .thelab import lab_clock, local_time
 from scheduler.models import Device, Job, Step
 from scheduler.states import STEP_FINAL, StepState
 

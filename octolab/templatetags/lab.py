@@ -10,7 +10,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from octolab.labclock import lab_clock, local_time
+from octolab.dashboard.thelab import lab_clock, local_time
 
 register = template.Library()
 
