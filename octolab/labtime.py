@@ -24,7 +24,7 @@ def clock() -> LabClock | None:
 
     The anchor is set before the server starts and stays, so it is read once.
     """
-    global _clock, _tried_s  # noqa: PLW0603
+    global _clock, _tried_s
     with _lock:
         if _clock is None and time.monotonic() - _tried_s >= _RETRY_S:
             _tried_s = time.monotonic()

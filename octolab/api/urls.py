@@ -12,4 +12,5 @@ urlpatterns = [
     path("health/live", Live.as_view()),
     path("metrics", Metrics.as_view()),
     path("", include("users.api")),
+    path("", include("scheduler.api.urls")),
 ]

@@ -15,7 +15,7 @@ from octolab.api.serializers import MAX_INTEGER, StrictSerializer, query
 from octolab.api.views import ApiView, asker
 from octolab.later import Later, improve
 from scheduler.models import Event, Leader
-from users.models import Scope, User, of_visible_projects
+from users.models import Project, Scope, User
 from users.permissions import needs
 
 from .outputs import EventOutput
@@ -78,7 +78,7 @@ class Events(ApiView):
 def visible_events(user: User) -> QuerySet[Event]:
     """Return the events that a user may see."""
     return Event.objects.filter(
-        Q(of_visible_projects(user, "project__")) | Q(project=None, job=None, kind__in=LAB_KINDS)
+        Q(project__in=Project.objects.visible_to(user)) | Q(project=None, job=None, kind__in=LAB_KINDS)
     )
 
 
