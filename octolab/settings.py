@@ -113,6 +113,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "channels",
     "axes",
+    "django_htmx",
     "octolab",
     "users",
     "scheduler",

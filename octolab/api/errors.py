@@ -9,7 +9,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
 from rest_framework import exceptions
-from rest_framework.views import set_rollback
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -87,6 +86,8 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
             error = exceptions.PermissionDenied(str(error) or _DETAILS[403])
     if not isinstance(error, exceptions.APIException):
         return None
+    from rest_framework.views import set_rollback  # not at the top: views load the parsers, which need this module
+
     set_rollback()
     headers = dict(getattr(error, "headers", {}))
     if wait_s := getattr(error, "wait", None):

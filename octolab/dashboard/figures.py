@@ -80,12 +80,14 @@ def time_step_s(span_s: float, wanted: int) -> float:
     return next((float(step) for step in _TIME_STEPS_S if step >= raw), 604800.0 * math.ceil(raw / 604800))
 
 
-def _ticks(low: float, high: float, step: float) -> list[float]:
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+def _ticks(low: float, high: float, step: float, origin: float = 0.0) -> list[float]:
+    first, last = math.ceil((low - origin) / step - 1e-9), math.floor((high - origin) / step + 1e-9)
+    return [origin + i * step for i in range(first, last + 1)]
 
 
-def timeline(rows: Sequence[Row], now_s: float, clock_text: Callable[[float], str], width: int = 1160) -> SafeString:
+def timeline(
+    rows: Sequence[Row], now_s: float, midnight_s: float, clock_text: Callable[[float], str], width: int = 1160
+) -> SafeString:
     """Draw bars over lab time, a row each, with a line at now.
 
     Parameters
@@ -94,6 +96,8 @@ def timeline(rows: Sequence[Row], now_s: float, clock_text: Callable[[float], st
         The rows, from top to bottom.
     now_s
         The present lab second.
+    midnight_s
+        A lab second at which the lab's clock shows midnight; ticks count from there.
     clock_text
         Writes a lab second for the axis.
     width
@@ -119,7 +123,7 @@ def timeline(rows: Sequence[Row], now_s: float, clock_text: Callable[[float], st
         '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="12" text-anchor="middle">{3}</text>',
         (
             (f"{x(tick):.1f}", top - 4, height - 4, clock_text(tick))
-            for tick in _ticks(low, high, time_step_s(high - low, 8))
+            for tick in _ticks(low, high, time_step_s(high - low, 8), midnight_s)
         ),
     )
     drawn = []
@@ -152,7 +156,7 @@ def _bar(bar: Bar, x: Callable[[float], float], y: float, row_height: float) -> 
 
 
 def chart(
-    curves: Sequence[Curve], x_title: str, y_title: str, width: int = 760, height: int = 340, most_points: int = 600
+    curves: Sequence[Curve], x_title: str, y_title: str, width: int = 1160, height: int = 380, most_points: int = 600
 ) -> SafeString:
     """Draw curves over common axes, with a legend and a dot at each mark."""
     points = [(a, b) for curve in curves for a, b in zip(curve.x, curve.y, strict=True) if b is not None]

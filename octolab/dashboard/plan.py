@@ -38,6 +38,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
     others = False
     for step in steps:
         start_s, end_s = extent(step, now_s)
+        start_s = max(start_s, min(now_s - RECENT_S, end_s))
         job = mine.get(step.job_id)
         others = others or job is None
         css = f"s{colours[step.job_id]}" if job else "other"
@@ -48,7 +49,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
         for device in step.devices:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
     return {
-        "figure": figures.timeline([figures.Row(d, bars) for d, bars in rows.items()], now_s, axis_text),
+        "figure": figures.timeline([figures.Row(d, bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
         "now_s": now_s,
@@ -80,7 +81,7 @@ def job_timeline(job: Job) -> dict[str, Any]:
                 figures.Bar(start_s, end_s, css, title)
             )
     return {
-        "figure": figures.timeline([figures.Row(name, bars) for name, bars in rows.items()], now_s, axis_text),
+        "figure": figures.timeline([figures.Row(name, bars) for name, bars in rows.items()], now_s, midnight_s(now_s), axis_text),
         "legend": figures.legend(list(keys)),
         "now_s": now_s,
     }
@@ -95,6 +96,13 @@ def extent(step: Step, now_s: float) -> tuple[float, float]:
     return start_s, max(planned_end_s, now_s if step.started_lab_s is not None else start_s)
 
 
+def midnight_s(now_s: float) -> float:
+    """Return the lab second of the last midnight in the lab's zone."""
+    now = local_time(now_s)
+    return now_s - (now.hour * 3600 + now.minute * 60 + now.second + now.microsecond / 1e6)
+
+
 def axis_text(lab_s: float) -> str:
     """Write a lab second for an axis, in the lab's zone."""
-    return f"{local_time(lab_s):%H:%M}" if lab_s % 60 == 0 else f"{local_time(lab_s):%H:%M:%S}"
+    shown = local_time(round(lab_s, 3))
+    return f"{shown:%H:%M:%S}" if shown.second else f"{shown:%a %H:%M}" if shown.hour + shown.minute == 0 else f"{shown:%H:%M}"

@@ -70,6 +70,12 @@ def value(number: Any) -> str:
     return f"{number:.4g}" if abs(number) < 1e4 else f"{number:,.0f}"
 
 
+@register.filter
+def with_unit(number: Any, unit: str) -> str:
+    """Write a value with its unit; things that are counted have the unit 1, which is not written."""
+    return value(number) if unit in {"", "1"} else f"{value(number)} {unit}"
+
+
 @register.simple_tag
 def state(name: str, label: str | None = None) -> SafeString:
     """Write a state with its colour."""
