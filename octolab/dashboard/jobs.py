@@ -21,7 +21,7 @@ from users.models import Project, ProjectRole
 
 from .plan import extent, job_timeline
 from .results import job_figures_and_table
-from .submission import EXAMPLES, example_text, look_at, submit_text
+from .submission import examples, look_at, submit_text
 
 PAGE = 50
 LOG_ENTRIES = 200
@@ -98,7 +98,7 @@ def submit(request: HttpRequest) -> HttpResponse:
         "projects": Project.objects.visible_to(request.user)
         .filter(memberships__user=request.user, memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
         .order_by("name"),
-        "examples": EXAMPLES,
+        "examples": examples(),
         "key": request.POST.get("key") or str(new_id()),
     }
     if request.method == "POST":
@@ -115,10 +115,10 @@ def submit(request: HttpRequest) -> HttpResponse:
 @login_required
 def example(request: HttpRequest, name: str) -> HttpResponse:
     """Return the text of an example job."""
-    text = example_text(name)
-    if text is None:
-        raise Http404
-    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+    for row in examples():
+        if row.name == name:
+            return HttpResponse(row.text, content_type="text/plain; charset=utf-8")
+    raise Http404
 
 
 def _visible(request: HttpRequest, job_id: UUID) -> Job:

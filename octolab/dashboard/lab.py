@@ -9,8 +9,8 @@ from django.db.models import Count, F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from .thelab import store, the_lab
-from scheduler.models import Device, Job, Manifest, Place, Stock
+from .thelab import the_lab
+from scheduler.models import Device, Job, Module, Place, Stock
 from scheduler.states import JobState
 
 from .plan import lab_plan
@@ -41,13 +41,12 @@ def _plan(request: HttpRequest) -> dict[str, Any]:
 
 def _devices(request: HttpRequest) -> dict[str, Any]:
     devices = list(Device.objects.order_by("id"))
-    published: dict[str, str] = {}
-    for host in store().find("hosts", {}):
-        published |= host["modules"]
-    manifests = {row.hash: row.document for row in Manifest.objects.filter(hash__in=published.values())}
+    manifests = {
+        row.id: row.manifest.document for row in Module.objects.select_related("manifest") if row.manifest is not None
+    }
     modules = []
     for instance, section in the_lab().modules.items():
-        manifest = manifests.get(published.get(instance, ""), {})
+        manifest = manifests.get(instance, {})
         modules.append(
             {
                 "id": instance,

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 from modules.contract.messages import CLOSED
 from .thelab import lab_clock, store
 from octolab.templatetags.lab import duration
+from scheduler import catalogue
 from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
@@ -128,7 +129,7 @@ def _storage(request: HttpRequest) -> list[dict[str, Any]]:
     known = _names(request, {place.sample.job_id for place in places if place.sample})
     return [
         {
-            "place": f"{place.resource} {place.index + 1}",
+            "place": _place_name(place),
             "sample": place.sample.name,
             "sample_id": place.sample.id,
             "job_label": known.get(place.sample.job_id, "another project's job"),
@@ -137,6 +138,11 @@ def _storage(request: HttpRequest) -> list[dict[str, Any]]:
         for place in places
         if place.sample
     ]
+
+
+def _place_name(place: Place) -> str:
+    kind = catalogue.current().places.get(place.resource)
+    return kind.name(place.index) if kind else f"{place.resource}.{place.index + 1}"
 
 
 def _names(request: HttpRequest, job_ids: set[UUID]) -> dict[UUID, str]:

@@ -39,7 +39,13 @@ def insert(job: Job, expansion: Expansion) -> None:
     pairs = [through(task_id=row.id, sample_id=sample.id) for row in expansion.tasks for sample in row.samples]
     if pairs:
         through.objects.bulk_create(pairs)
-    Step.objects.bulk_create(
+    Step.objects.bulk_create(step_rows(job, expansion))
+    StepMember.objects.bulk_create(member_rows(expansion))
+
+
+def step_rows(job: Job, expansion: Expansion) -> list[Step]:
+    """Return a job's steps as rows that are not saved."""
+    return [
         Step(
             id=row.id,
             job=job,
@@ -60,9 +66,13 @@ def insert(job: Job, expansion: Expansion) -> None:
             duration_s=row.duration_s,
         )
         for row in expansion.steps
-    )
-    StepMember.objects.bulk_create(
+    ]
+
+
+def member_rows(expansion: Expansion) -> list[StepMember]:
+    """Return the members of a job's steps as rows that are not saved."""
+    return [
         StepMember(step_id=row.id, task_id=row.task.id, sample_id=sample)
         for row in expansion.steps
         for sample in [sample.id for sample in row.task.samples] or [None]
-    )
+    ]
