@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection, models
 
 
-class RowsChanged(Exception):
+class RowsChangedError(Exception):
     """A compare-and-set met rows that were not in the expected state: somebody else wrote them."""
 
 
@@ -19,8 +19,11 @@ def update_rows(
     rows: Iterable[Sequence[Any]],
     *,
     where: Sequence[str] = ("id",),
+    extra: str = "",
 ) -> int:
     """Update one row for each item of ``rows``: the values of ``fields``, then those of ``where``.
+
+    ``extra`` is a further condition in SQL, the same for all rows.
 
     Returns
     -------
@@ -29,7 +32,7 @@ def update_rows(
 
     Raises
     ------
-    RowsChanged
+    RowsChangedError
         If any item found no row.
     """
     converters = _converters(model, (*fields, *where))
@@ -38,12 +41,16 @@ def update_rows(
         return 0
     sets = ", ".join(f"{_column(model, name)} = %s" for name in fields)
     condition = " AND ".join(f"{_column(model, name)} = %s" for name in where)
+    if extra:
+        condition += f" AND {extra}"
     # Table and columns come from the model, never from data.
     statement = f"UPDATE {_table(model)} SET {sets} WHERE {condition}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
         if cursor.rowcount != len(values):
-            raise RowsChanged(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
+            raise RowsChangedError(
+                f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed"
+            )
     return len(values)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
+from scheduler.process.failures import is_cleanup_of
 from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
@@ -46,7 +47,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If the store cannot be read.
         """
         if self.outstanding:
@@ -61,7 +62,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If a withdrawal cannot be decided.
         """
         again = []
@@ -90,7 +91,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If that cannot be decided.
         """
         reason = "the host has lost its lease"
@@ -167,9 +168,7 @@ class Attempts:
             touched=touched,
         )
 
-    def _complete_steps(
-        self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]
-    ) -> None:
+    def _complete_steps(self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]) -> None:
         ends = record.get("step_ends_lab_s") or {}
         before_s = unit.first.started_s
         for step in steps:
@@ -201,7 +200,7 @@ class Attempts:
         """Draw the consequences of a unit's completion: a clean-up that is over empties what its sample held."""
         cleaned = [m.sample for m in unit.steps[-1].members if m.task.cleanup]
         for sample in cleaned:
-            if not any(s.waiting and any(m.task.cleanup and m.sample is sample for m in s.members) for s in sample.steps):
+            if not any(s.waiting and is_cleanup_of(s, sample) for s in sample.steps):
                 self.flow.failures.put_away(sample)
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])

@@ -103,17 +103,21 @@ class Ringer:
         try:
             if time.monotonic() < self._silent_until_s:
                 return []
-            found = self._client.lpop(key, count)
+            found: Any = self._client.lpop(key, count)
         except redis.RedisError:
             self._be_silent()
             return []
         questions = []
-        for text in found or ():  # type: ignore[union-attr]
+        for text in found or ():
             try:
                 questions.append(json.loads(text))
             except ValueError:
                 log.warning("a question that is not JSON was dropped")
         return questions
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
     def _try(self, commands: Any) -> None:
         if time.monotonic() < self._silent_until_s:

@@ -22,7 +22,7 @@ RENEW_S = 2.0
 POLL_S = 0.25
 
 
-class LeadershipLost(Exception):
+class LeadershipLostError(Exception):
     """Another scheduler has taken over: this one must end without writing anything more."""
 
 
@@ -91,7 +91,7 @@ class Leadership:
 
         Raises
         ------
-        LeadershipLost
+        LeadershipLostError
             If another scheduler leads.
         """
         took = Leader.objects.filter(id=1, epoch=self.epoch).update(
@@ -100,7 +100,7 @@ class Leadership:
             plan_version=self.plan_version if plan_version is None else plan_version,
         )
         if not took:
-            raise LeadershipLost(f"epoch {self.epoch} is over")
+            raise LeadershipLostError(f"epoch {self.epoch} is over")
 
     def committed(self, *, last_event_seq: int, plan_version: int) -> None:
         """Take over the counters of a transaction that was committed."""

@@ -80,9 +80,15 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
+    number = str(uuid4())
     question = {
-        "id": str(uuid4()),
-        "job": {"id": str(job.id), "priority": job.priority, "manifests": job.manifests, "submitted": job.submitted_lab_s},
+        "id": number,
+        "job": {
+            "id": str(job.id),
+            "priority": job.priority,
+            "manifests": job.manifests,
+            "submitted": job.submitted_lab_s,
+        },
         "steps": [_step(step) for step in steps],
         "members": [[str(m.step_id), str(m.task_id), str(m.sample_id) if m.sample_id else None] for m in members],
     }
@@ -92,7 +98,7 @@ def preview(
     except redis.RedisError:
         return None
     ring()
-    return _placement(wait_for(reply_key(question["id"]), wait_s))
+    return _placement(wait_for(reply_key(number), wait_s))
 
 
 def wait_for(key: str, wait_s: float) -> Any:
