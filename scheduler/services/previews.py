@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler.generator import Expansion
+from scheduler.models import Job, Step, StepMember
 from users.models import Project, User
 
 from .jobs import CheckedJob, check_job, job_row
 from .placement import Placement, preview
-from .rows import member_rows, step_rows
 
 
 @dataclass(frozen=True)
@@ -36,4 +37,18 @@ def preview_job(
     """
     checked = check_job(user=user, document=document, project=project)
     job, expansion = job_row(checked, user), checked.expansion
-    return Preview(checked, preview(job, step_rows(job, expansion), member_rows(expansion)))
+    return Preview(checked, preview(job, _steps(job, expansion), _members(expansion)))
+
+
+def _steps(job: Job, expansion: Expansion) -> list[Step]:
+    fields = ("id", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees")
+    more = ("settings", "consumes", "adds", "needs", "duration_s")
+    return [Step(job=job, **{name: getattr(row, name) for name in (*fields, *more)}) for row in expansion.steps]
+
+
+def _members(expansion: Expansion) -> list[StepMember]:
+    return [
+        StepMember(step_id=row.id, task_id=row.task.id, sample_id=sample)
+        for row in expansion.steps
+        for sample in [sample.id for sample in row.task.samples] or [None]
+    ]
