@@ -10,13 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, Stre
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
 from django.utils.http import content_disposition_header, parse_etags
-
 from rest_framework.request import Request
 
 from .files import MEDIA_TYPE, JobFile
 
 CHUNK_BYTES = 64 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
 class UnsatisfiableRangeError(ValueError):

@@ -10,7 +10,6 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
@@ -35,12 +34,18 @@ class JobFile:
     """A file of a job."""
 
     name: str
-    path: Path
     kind: str
     """``raw``, ``processed`` or ``assembled``."""
+    relative: str
+    """Path below the data root."""
     size_bytes: int
     sha256: str
     """Hexadecimal."""
+
+    @property
+    def path(self) -> Path:
+        """Where it stands; raises :class:`DamagedFileError` if that is not below the data root."""
+        return path_of(self.relative)
 
     @property
     def digest(self) -> str:
@@ -56,15 +61,15 @@ def job_files(results: JobResults) -> dict[str, JobFile]:
             name = file_name(reference["file"])
             files[name] = JobFile(
                 name=name,
-                path=path_of(reference),
                 kind=reference["file"].partition("/")[0],
+                relative=reference["file"],
                 size_bytes=reference["bytes"],
                 sha256=reference["sha256"],
             )
     return files
 
 
-def path_of(reference: dict[str, Any]) -> Path:
+def path_of(relative: str) -> Path:
     """Return where the file of a reference stands.
 
     Raises
@@ -73,9 +78,9 @@ def path_of(reference: dict[str, Any]) -> Path:
         If the reference leads out of the data root.
     """
     root = Path(settings.DATA_ROOT).resolve()
-    path = (root / reference["file"]).resolve()
+    path = (root / relative).resolve()
     if not path.is_relative_to(root):
-        raise DamagedFileError(f"{reference['file']} is not below the data root")
+        raise DamagedFileError(f"{path.name} is not below the data root")
     return path
 
 
@@ -117,12 +122,13 @@ def assembled(results: JobResults) -> JobFile | None:
         raise TooLargeError(f"the job's files have {total_bytes} bytes; fetch them one by one")
     key = hashlib.sha256("".join(sorted(file.sha256 for file in files.values())).encode()).hexdigest()[:16]
     root = Path(settings.DATA_ROOT).resolve()
-    path = root / arrays.processed_path("job@1", str(results.job.pk), key)
+    relative = arrays.processed_path("job@1", str(results.job.pk), key)
+    path = root / relative
     if not path.exists():
         arrays.make_directories(root, path.parent)
         arrays.assemble(path, _sources(results, files), simulated=results.job.simulated)
     content = path.read_bytes()
-    return JobFile(ASSEMBLED, path, "assembled", len(content), hashlib.sha256(content).hexdigest())
+    return JobFile(ASSEMBLED, "assembled", str(relative), len(content), hashlib.sha256(content).hexdigest())
 
 
 def _sources(results: JobResults, files: dict[str, JobFile]) -> list[tuple[Path, str, str]]:

@@ -7,10 +7,11 @@ A NaN or infinity is ``"NaN"``, ``"Infinity"`` or ``"-Infinity"`` in everything 
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +26,11 @@ RESULTS = "results"
 ANALYSES = "analyses"
 
 
-@lru_cache(maxsize=4)
+@cache
 def _store(url: str) -> DocumentStore:
-    return DocumentStore(url)
+    store = DocumentStore(url)
+    atexit.register(store.close)
+    return store
 
 
 def store() -> DocumentStore:
@@ -214,8 +217,8 @@ def find_array(results: JobResults, reference: str) -> tuple[Run, dict[str, Any]
 
 def file_name(relative: str) -> str:
     """Return the name by which a job's file is asked for: a raw file's own, else with its routine."""
-    kind, *between, name = relative.split("/")
-    return name if kind == "raw" else f"{between[0]}-{name}"
+    parts = relative.split("/")
+    return parts[-1] if parts[0] == "raw" else "-".join((*parts[1:2], parts[-1]))
 
 
 def plain(value: Any) -> Any:
