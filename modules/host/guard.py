@@ -15,7 +15,7 @@ from modules.contract.messages import Latch
 
 from .interruptions import CommandRefused
 
-SPARE_LANES = 4
+SPARE_LANES = 32
 """How many attempts that use no device may run beside those that do."""
 
 LAB = "lab"

@@ -229,7 +229,8 @@ class Recorder:
             failed = exit_status != "success" or bool(run.error)
             if run.arrays:
                 self._emit_arrays(run)
-            self._write_results(run, exit_status, reason, lab_s)
+            if run.results or run.arrays or failed:
+                self._write_results(run, exit_status, reason, lab_s)
             self._write(
                 "run_stops",
                 {

@@ -97,6 +97,11 @@ def noop(ctx: Context) -> None:
     pass
 
 
+def mark(ctx: Context) -> None:
+    """Record when the first line ran."""
+    ctx.record(noise=time.time())
+
+
 def moves(ctx: Context) -> None:
     """Move as often as asked, with a checkpoint before each; tidy up whatever happens."""
     count = int(ctx.parameters["count"])
@@ -177,6 +182,7 @@ def scan(ctx: Context) -> Generator[Any, Any, None]:
 
 ACTIONS: Mapping[str, Callable[[Context], Any]] = {
     "noop": noop,
+    "mark": mark,
     "moves": moves,
     "failing": failing,
     "measure": measure,
