@@ -33,9 +33,11 @@ def main() -> int:
     from modules.contract.lab import LabFileError
 
     from .journal import JournalError
+    from .memory import keep_small
     from .packages import PackageError
     from .service import Host, Settings
 
+    keep_small()
     settings = Settings(
         lab=arguments.lab,
         name=arguments.name,

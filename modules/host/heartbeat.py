@@ -11,11 +11,14 @@ from analysis.documents import DocumentStore, StoreError
 from modules.contract.messages import HostRecord
 
 from .live import Live
+from .memory import give_back
 from .rack import Rack
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+FIRST_TIDY_BEAT = 2
+TIDY_BEATS = 60
 
 
 class Heartbeat:
@@ -83,6 +86,8 @@ class Heartbeat:
                 log.debug("no sign of life was stored: %s", error)
             except Exception:
                 log.exception("a sign of life failed; it goes on")
+            if self._record.beat % TIDY_BEATS == FIRST_TIDY_BEAT:
+                give_back()
             self._changed.wait(BEAT_S)
             self._changed.clear()
 
