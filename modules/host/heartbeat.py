@@ -17,7 +17,7 @@ from .rack import Rack
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
-FIRST_TIDY_BEAT = 2
+FIRST_TIDY_BEAT = 5
 TIDY_BEATS = 60
 
 

@@ -150,7 +150,8 @@ def fill_disk(ctx: Context) -> None:
 
 
 def sleeps(ctx: Context) -> None:
-    ctx.device("arm").move("0")
+    if ctx.parameters.get("move", True):
+        ctx.device("arm").move("0")
     ctx.sleep(ctx.parameters["real_s"] * ctx.clock.scale)
 
 

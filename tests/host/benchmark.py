@@ -31,7 +31,7 @@ def main() -> None:
         host = HostBench(root / "host", mongo.url(), redis_server.url)
         try:
             host.start()
-            time.sleep(3)
+            time.sleep(10)
             print(f"memory at rest: {resident_mb(host):.1f} MB")
             latency(host, 200)
             drain(host, mongo, arguments.orders)
