@@ -24,6 +24,7 @@ import hashlib
 import io
 import os
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -152,7 +153,7 @@ class ArrayFile:
         name
             An identifier, such as ``absorbance``; once per member.
         data
-            Numbers or booleans, any shape.
+            Real numbers or booleans, any shape.
         unit
             Unit of the data; ``""`` if it has none.
         axes
@@ -340,7 +341,8 @@ def assemble(path: Path, sources: Sequence[tuple[Path, str, str]], simulated: bo
             with h5py.File(source_path, "r") as source:
                 source.copy(entry, target, name=name)
             target.attrs.setdefault("default", name)
-    _write(path, image)
+    # Two may assemble the same at the same time.
+    _write(path, image, path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}"))
 
 
 def root_attributes(file: h5py.File, simulated: bool) -> None:
@@ -365,9 +367,9 @@ def octolab_version() -> str:
         return "unreleased"
 
 
-def _write(path: Path, image: io.BytesIO) -> str:
+def _write(path: Path, image: io.BytesIO, part: Path | None = None) -> str:
     """Write a file that appears only when it is complete and on the disk; return its SHA-256."""
-    part = path.with_name(path.name + PART)
+    part = part or path.with_name(path.name + PART)
     content = image.getbuffer()
     try:
         with part.open("wb") as file:
@@ -418,8 +420,8 @@ def _checked_id(text: str) -> str:
 
 def _numbers(name: str, data: ArrayLike) -> NDArray[Any]:
     values = np.asarray(data)
-    if values.dtype.kind not in "biufc":
-        raise ValueError(f"array {name!r} holds {values.dtype}; only numbers and booleans can be stored")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"array {name!r} holds {values.dtype}; only real numbers and booleans can be stored")
     return values
 
 

@@ -94,8 +94,8 @@ class Handler(ASGIHandler):
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
-        response: HttpResponseBase = refusal if request is None else self.get_response(request)
-        response._handler_class = type(self)  # type: ignore[attr-defined]
+        response: Any = refusal if request is None else self.get_response(request)
+        response._handler_class = type(self)  # noqa: SLF001  (as Django's own handlers do: the sender of a signal)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
         if not response.streaming:

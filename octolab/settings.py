@@ -29,6 +29,8 @@ DATA_ROOT = Path(os.environ.get("OCTOLAB_DATA_ROOT", BASE_DIR / "var"))
 LAB_FILE = Path(os.environ.get("OCTOLAB_LAB", BASE_DIR / "octolab" / "labs" / "silver.toml"))
 MONGO_URL = os.environ.get("OCTOLAB_MONGO_URL", "mongodb://127.0.0.1:27017/octolab")
 REDIS_URL = os.environ.get("OCTOLAB_REDIS_URL", "redis://127.0.0.1:6379/0")
+PUBLIC_URL = os.environ.get("OCTOLAB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+NOTIFY_PRIVATE = _flag("OCTOLAB_NOTIFY_PRIVATE")
 
 DATABASES = {
     "default": dj_database_url.parse(
@@ -204,7 +206,9 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "octolab.logs.LineFormatter", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"()": "octolab.logs.LineFormatter", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("OCTOLAB_LOG_LEVEL", "INFO")},
     "loggers": {

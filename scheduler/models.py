@@ -37,6 +37,18 @@ class Manifest(models.Model):
     stored_at = models.DateTimeField(auto_now_add=True)
 
 
+class Module(models.Model):
+    """A module instance of the lab, and the manifest that its host serves now.
+
+    ``manage.py prepare_lab`` writes the row; the scheduler changes ``manifest`` when a host publishes another one.
+    Jobs are checked against it.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    """Name of the instance in the lab file."""
+    manifest = models.ForeignKey(Manifest, null=True, on_delete=models.PROTECT, related_name="modules")
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs, filtered by who asks."""
 

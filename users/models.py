@@ -25,7 +25,7 @@ class Scope(models.TextChoices):
     ADMIN = "admin"
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]
     """An account."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -84,7 +84,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.filter(of_visible_projects(user))
 
 
-class Project(models.Model):
+class Project(models.Model):  # type: ignore[django-manager-missing]
     """What a job belongs to. Everybody has a personal one; others are shared."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -120,7 +120,7 @@ def create_token(
     chosen = list(dict.fromkeys(DEFAULT_SCOPES if scopes is None else scopes))
     for index, scope in enumerate(chosen):
         if scope not in Scope.values:
-            raise AccountError(f"scopes[{index}]", f"{scope!r} is not a scope. Scopes are {', '.join(Scope.values)}.")
+            raise AccountError(f"scopes/{index}", f"{scope!r} is not a scope. Scopes are {', '.join(Scope.values)}.")
     if project is not None and not Membership.objects.filter(user=user, project=project).exists():
         raise AccountError("project", "You are no member of such a project.")
     if expires_at is not None and expires_at <= timezone.now():
@@ -138,7 +138,7 @@ def revoke_token(token: Token) -> None:
 
 
 def create_project(actor: User, slug: str, name: str = "") -> Project:
-    """Create a shared project, with its maker as first project admin; raise :class:`AccountError` if the name is taken."""
+    """Create a shared project with its maker as first admin; raise :class:`AccountError` if the name is taken."""
     if not _SLUG.fullmatch(slug):
         raise AccountError("slug", "A short name has up to 63 lower-case letters, digits, '-' and '_'.")
     try:

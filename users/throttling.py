@@ -19,4 +19,6 @@ def retry_after_s() -> int:
 
 def locked_out(request: HttpRequest, credentials: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
     """Answer a login that axes refused. Below ``/api`` the problem middleware gives it its form."""
-    return HttpResponse(LOCKED_OUT, status=429, content_type="text/plain", headers={"Retry-After": str(retry_after_s())})
+    return HttpResponse(
+        LOCKED_OUT, status=429, content_type="text/plain", headers={"Retry-After": str(retry_after_s())}
+    )

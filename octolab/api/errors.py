@@ -9,7 +9,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
 from rest_framework import exceptions
-from rest_framework.views import set_rollback
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -45,7 +44,13 @@ class Problem(exceptions.APIException):
 
 
 def invalid(*errors: tuple[str, str], detail: str = "The request is well formed, but not valid.") -> Problem:
-    """Return the problem for values that are wrong, each with its path and what would be right."""
+    """Return the problem for values that are wrong.
+
+    Parameters
+    ----------
+    *errors
+        JSON pointer into the body (or ``?name`` of a query parameter), and what would be right.
+    """
     return Problem(422, "invalid", detail, errors=[{"path": path, "message": message} for path, message in errors])
 
 
@@ -73,6 +78,9 @@ def problem_response(
 
 def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """Turn what a view raised into a problem document. REST framework's ``EXCEPTION_HANDLER``."""
+    # Not above: that module reads REST framework's settings, which lead back here.
+    from rest_framework.views import set_rollback
+
     request: HttpRequest = context["request"]._request
     match error:
         case Http404():
@@ -103,14 +111,14 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (path, message) of REST framework's nested lists and dicts; a path reads ``samples[0].name``."""
+    """Yield (JSON pointer, message) of REST framework's nested lists and dicts."""
     if isinstance(detail, Mapping):
         for key, value in detail.items():
-            own = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
-            yield from _flat(value, f"{path}[{key}]" if isinstance(key, int) else own)
+            name = str(key).replace("~", "~0").replace("/", "~1")
+            yield from _flat(value, path if key == "non_field_errors" else f"{path}/{name}")
     elif isinstance(detail, list):
         for index, value in enumerate(detail):
-            yield from _flat(value, f"{path}[{index}]" if isinstance(value, Mapping) else path)
+            yield from _flat(value, f"{path}/{index}" if isinstance(value, Mapping) else path)
     else:
         yield path, str(detail)
 
@@ -124,6 +132,7 @@ class ProblemMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Serve the request."""
         response = self.get_response(request)
         if response.status_code < 400 or not request.path_info.startswith("/api/"):
             return response

@@ -37,5 +37,5 @@ def envelope(request: Request, results: list[Any], next_cursor: UUID | None) -> 
     following = None
     if next_cursor is not None:
         parameters = {**request.query_params.dict(), "cursor": str(next_cursor)}
-        following = request.build_absolute_uri(f"{request.path}?{urlencode(parameters)}")
+        following = f"{request.path}?{urlencode(parameters)}"
     return {"results": results, "next": following}

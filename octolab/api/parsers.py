@@ -40,7 +40,7 @@ class YAMLTextParser(TextParser):
 
 
 class StrictJSONParser(TextParser):
-    """Parse JSON as RFC 8259 has it, with each name once, finite numbers, and no character that a store would refuse."""
+    """Parse JSON as RFC 8259 has it: each name once, finite numbers, and no character that a store would refuse."""
 
     media_type = "application/json"
 

@@ -8,6 +8,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from .errors import invalid
+
 MAX_INTEGER = 2**63 - 1
 
 
@@ -48,11 +50,14 @@ class CommaList(serializers.Field[Any, Any, Any, Any]):
 
 def query(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     """Return the validated query parameters of a request; a parameter that stands twice is refused."""
-    for name, values in request.query_params.lists():
-        if len(values) > 1:
-            raise serializers.ValidationError({name: ["This may be given once."]})
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise invalid(*((f"?{name[:100]}", "This may be given once.") for name in twice[:10]))
     checked = serializer(data=request.query_params.dict())
-    checked.is_valid(raise_exception=True)
+    if not checked.is_valid():
+        raise invalid(
+            *((f"?{name}", str(message)) for name, messages in checked.errors.items() for message in messages)
+        )
     return dict(checked.validated_data)
 
 

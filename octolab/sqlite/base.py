@@ -30,7 +30,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         deadline_s = time.monotonic() + timeout_s
         with self.wrap_database_errors:
             if not lock.acquire(timeout=timeout_s):
-                raise sqlite3.OperationalError(f"database is locked: a transaction of this process holds it {timeout_s} s")
+                raise sqlite3.OperationalError(
+                    f"database is locked: a transaction of this process holds it {timeout_s} s"
+                )
             try:
                 self._begin(deadline_s, timeout_s)
             except BaseException:
@@ -44,7 +46,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             while True:
                 try:
-                    connection.execute(f"BEGIN {self.transaction_mode or 'DEFERRED'}")
+                    connection.execute(f"BEGIN {self.transaction_mode or 'DEFERRED'}")  # type: ignore[attr-defined]
                     return
                 except sqlite3.OperationalError as error:
                     busy = getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -61,17 +63,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self) -> None:
         # A commit that fails leaves the transaction open: Django rolls back next, and that gives the lock back.
-        super()._commit()
+        super()._commit()  # type: ignore[misc]
         self._release()
 
     def _rollback(self) -> None:
         try:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]
         finally:
             self._release()
 
     def _close(self) -> None:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]
         finally:
             self._release()
