@@ -1,1 +1,59 @@
 """Fixtures that all tests may use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before Django reads its settings. A test that needs other values sets them by pytest-django's `settings`.
+os.environ.setdefault("OCTOLAB_SECRET_KEY", "only-for-tests-" + uuid.uuid4().hex)
+os.environ.setdefault("OCTOLAB_DATA_ROOT", tempfile.mkdtemp(prefix="octolab-tests-"))
+
+from tests.services import MongoServer, RedisServer
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """The session's MongoDB wire server. A test that kills it starts one of its own instead."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The session's Redis. A test that kills it starts one of its own instead."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def mongo_url(mongo_server: MongoServer) -> str:
+    """URL of an empty database of the session's MongoDB wire server."""
+    return mongo_server.url(f"test_{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of the session's Redis, emptied."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """An empty data root of this test alone; Django's settings point to it."""
+    settings = request.getfixturevalue("settings")
+    root = tmp_path / "data"
+    root.mkdir()
+    settings.DATA_ROOT = root
+    return root
