@@ -6,12 +6,14 @@ supervisor has ended in whatever way, it kills the groups that are still noted, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import IO, cast
 
 _SCRIPT = """
 trap '' INT TERM HUP
@@ -22,7 +24,7 @@ while read -r change group; do
         -) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
     esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 """
 
 _PR_SET_PDEATHSIG = 1
@@ -47,7 +49,7 @@ class Guard:
     """The running guard."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _SCRIPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -55,6 +57,7 @@ class Guard:
             start_new_session=True,
             env={},
         )
+        self._pipe = cast(IO[bytes], self._process.stdin)
 
     def note(self, group: int) -> None:
         """Kill that process group if the supervisor ends."""
@@ -66,11 +69,10 @@ class Guard:
 
     def close(self) -> None:
         """End the guard."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._pipe.close()
         self._process.wait(timeout=10)
 
     def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line.encode())
-        self._process.stdin.flush()
+        # Somebody may have killed the guard: then the kernel's signal at the parent's death has to suffice.
+        with contextlib.suppress(OSError):
+            os.write(self._pipe.fileno(), line.encode())

@@ -57,7 +57,7 @@ class Layout:
             "OCTOLAB_MONGO_URL": mongo_url,
             "OCTOLAB_REDIS_URL": redis_url,
             "PYTHONUNBUFFERED": "1",
-            # Threads that rarely allocate at the same time need no memory arena each, nor a numerics library its own pool.
+            # Threads that rarely allocate at the same time need no memory arena each; numerics need no pool.
             "MALLOC_ARENA_MAX": "2",
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
@@ -113,8 +113,8 @@ class Layout:
             Service(
                 name="documents",
                 command=(
-                    *(sys.executable, "-m", "nx_27017", "--host", "127.0.0.1", "--port", str(port)),
-                    *("--db", str(folder / "documents.db"), "--pid-file", str(pid_file), "--log-file", os.devnull),
+                    *(_documents_server(), "--host", "127.0.0.1", "--port", str(port)),
+                    *("--data-dir", str(folder / "data"), "--pid-file", str(pid_file), "--log-file", os.devnull),
                 ),
                 ready=PortAnswers(port),
                 environment={**_plain_environment(), "MALLOC_ARENA_MAX": "2"},
@@ -131,9 +131,8 @@ class Layout:
         scale = () if self._options.scale is None else ("--scale", f"{self._options.scale:g}")
         return self._own("prepare", "-m", "octolab.stack.prepare", *scale, *(("--demo",) if demo else ()))
 
-    def demo(self, token: str, facts: Facts) -> Service:
+    def demo(self, job: Path, token: str, facts: Facts) -> Service:
         """Return the process that submits the demo job and shows its progress."""
-        assert self._options.demo_job is not None
         environment = {
             **_plain_environment(),
             "PYTHONPATH": _python_path(),
@@ -141,7 +140,7 @@ class Layout:
             "OCTOLAB_TOKEN": token,
             "OCTOLAB_SCALE": f"{facts.scale:g}",
         }
-        command = (sys.executable, "-m", "octolab.stack.demo", str(self._options.demo_job))
+        command = (sys.executable, "-m", "octolab.stack.demo", str(job))
         return Service("demo", command, Notifies(), environment, REPOSITORY)
 
     def simulation(self) -> Service:
@@ -182,9 +181,7 @@ class Layout:
         command = (sys.executable, *arguments)
         return Service(name, command, ready or Notifies(), self.server_environment, REPOSITORY)
 
-    def _beside_hardware(
-        self, name: str, *arguments: str, stop_within_s: float = 10.0, stop_note: str = ""
-    ) -> Service:
+    def _beside_hardware(self, name: str, *arguments: str, stop_within_s: float = 10.0, stop_note: str = "") -> Service:
         command = (sys.executable, *arguments)
         return Service(
             name,
@@ -205,9 +202,19 @@ def _python_path() -> str:
 def _plain_environment() -> dict[str, str]:
     """Return what a program needs that has nothing to do with octolab."""
     wanted = ("PATH", "HOME", "USER", "LANG", "TZ", "TERM", "COLUMNS", "LINES", "NO_COLOR", "TMPDIR", "LD_LIBRARY_PATH")
-    return {
-        name: value for name, value in os.environ.items() if name in wanted or name.startswith(("LC_", "SSL_"))
-    } | {"PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in os.environ.items() if name in wanted or name.startswith(("LC_", "SSL_"))} | {
+        "PYTHONUNBUFFERED": "1"
+    }
+
+
+def _documents_server() -> str:
+    """Return the program that speaks MongoDB's protocol; it was installed with octolab."""
+    program = Path(sys.executable).with_name("nx-27017")
+    if not program.is_file():
+        raise StackError(
+            f"{program} is missing: run deploy/up, which installs it, or set OCTOLAB_MONGO_URL to a server of yours"
+        )
+    return str(program)
 
 
 def _redis_server() -> str:

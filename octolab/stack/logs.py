@@ -47,4 +47,4 @@ class ProcessLog:
     def _add(self, line: bytes) -> None:
         text = line.decode("utf-8", errors="replace").rstrip("\r")
         self._tail.append(text)
-        self._file.emit(logging.makeLogRecord({"msg": text}))
+        self._file.emit(logging.makeLogRecord({"msg": text, "args": ()}))

@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="deploy/up",
         description="Start a whole laboratory server on this machine, run a demo job, and keep running until Ctrl-C.",
-        epilog="Real servers replace the embedded ones: set OCTOLAB_DATABASE_URL, OCTOLAB_MONGO_URL, OCTOLAB_REDIS_URL.",
+        epilog="To use real servers set OCTOLAB_DATABASE_URL, OCTOLAB_MONGO_URL and OCTOLAB_REDIS_URL.",
     )
     variables = os.environ
     parser.add_argument(
@@ -57,7 +57,9 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--scale", type=_scale, metavar="X", help="lab seconds per real second, for simulated labs")
     demo = parser.add_mutually_exclusive_group()
-    demo.add_argument("--once", action="store_true", help="stop after the demo job: exit code 0 if it completed, else 1")
+    demo.add_argument(
+        "--once", action="store_true", help="stop after the demo job: exit code 0 if it completed, else 1"
+    )
     demo.add_argument("--no-demo", action="store_true", help="start the stack and submit nothing")
     parser.add_argument("--job", type=Path, metavar="FILE", default=DEMO_JOB, help="another job to submit as the demo")
     chosen = parser.parse_args(arguments)

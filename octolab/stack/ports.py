@@ -36,6 +36,8 @@ def claim_port(port: int) -> int:
                     f"(--port 0 takes any free one)"
                 ) from error
             if error.errno == errno.EACCES:
-                raise StackError(f"port {port} may not be used without root: choose one above 1023 with --port") from error
+                raise StackError(
+                    f"port {port} may not be used without root: choose one above 1023 with --port"
+                ) from error
             raise StackError(f"port {port} cannot be used: {error.strerror}") from error
     return port

@@ -19,7 +19,7 @@ from .layout import Facts, Layout
 from .options import Options
 from .ports import claim_port
 from .service import StackError
-from .supervisor import Supervisor, use_quiet_child_watcher
+from .supervisor import Supervisor
 
 PREPARE_WITHIN_S = 300.0
 
@@ -31,7 +31,6 @@ def run(options: Options) -> int:
     the job did not complete; 128 + the signal's number if it was stopped before it had finished starting.
     """
     os.umask(0o077)
-    use_quiet_child_watcher()
     try:
         with _own_data_folder(options.data):
             return asyncio.run(_Stack(options).run())
@@ -58,6 +57,8 @@ class _Stack:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._stop_signal: int | None = None
+        self._steady = False
+        """Whether nothing is left to do but to keep running."""
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._log = (options.data / "logs" / "stack.log").open("a", encoding="utf-8")
@@ -74,16 +75,16 @@ class _Stack:
             if work.done():
                 return work.result()
             work.cancel()
-            finished_starting = (await asyncio.gather(work, return_exceptions=True))[0] is True
+            await asyncio.gather(work, return_exceptions=True)
             # Ctrl-C is how a running stack is meant to be stopped; before that it cuts something short.
-            return 0 if finished_starting else 128 + (self._stop_signal or 0)
+            return 0 if self._steady else 128 + (self._stop_signal or 0)
         finally:
             stop.cancel()
             await supervisor.stop(self._hurry)
             self._report("everything has stopped")
             self._log.close()
 
-    async def _work(self, supervisor: Supervisor) -> int | bool:
+    async def _work(self, supervisor: Supervisor) -> int:
         options = self._options
         layout = Layout(options, claim_port(options.port))
         self._report(f"starting, data in {options.data}")
@@ -103,15 +104,13 @@ class _Stack:
             say(f"  Log in as   {prepared.username}   (a new password: manage.py changepassword {prepared.username})")
         say("")
         if options.demo_job:
-            code = await supervisor.run(layout.demo(prepared.token, facts))
+            code = await supervisor.run(layout.demo(options.demo_job, prepared.token, facts))
             if options.once:
                 return 0 if code == 0 else 1
         say(f"  {layout.address} keeps running until Ctrl-C")
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return True
-        return False
+        self._steady = True
+        await asyncio.Event().wait()
+        return 0
 
     async def _prepare(self, supervisor: Supervisor, layout: Layout) -> _Prepared:
         service = layout.prepare(demo=self._options.demo_job is not None)
