@@ -169,7 +169,7 @@ class Layout:
         return [
             self._own("scheduler", "manage.py", "scheduler"),
             self._own("services", *celery, *celery_options, *quiet),
-            self._own("web", *uvicorn, *uvicorn_options, ready=answers_http(self.web_port, "/login")),
+            self._own("web", *uvicorn, *uvicorn_options, ready=answers_http(self.web_port, "/api/v1/health/live")),
         ]
 
     @property

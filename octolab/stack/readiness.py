@@ -90,9 +90,9 @@ class PortAnswers:
 
 
 def answers_http(port: int, path: str) -> PortAnswers:
-    """Return a probe for a web server: any status line counts, since only a working application sends one."""
-    request = f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-    return PortAnswers(port, request.encode(), b"HTTP/1.1 ")
+    """Return a probe for a web server: ready when the path answers 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    return PortAnswers(port, request.encode(), b"HTTP/1.1 200")
 
 
 @dataclass

@@ -67,9 +67,9 @@ async def test_a_killed_process_is_started_again(supervisor: Supervisor, reports
     for _ in range(2):
         first = supervisor.pids["one"]
         os.kill(first, signal.SIGKILL)
-        await until(
-            lambda first=first: supervisor.pids.get("one", first) != first and reports[-1] == "one is ready again"
-        )
+        await until(lambda: reports[-1] == "one is ready again")
+        assert supervisor.pids["one"] != first
+        reports.append("next")
     assert "one was killed by SIGKILL; starting it again in 0.2 s" in reports
 
 
