@@ -1,8 +1,9 @@
 """The client library.
 
+>>> from pathlib import Path
 >>> from octolab.client import Octolab
 >>> with Octolab("http://127.0.0.1:8000", token="…") as lab:
-...     job = lab.submit("silver-nanoparticles.yaml")
+...     job = lab.submit(Path("silver-nanoparticles.yaml"))
 ...     lab.wait(job["id"])
 ...     results = lab.results(job["id"])
 

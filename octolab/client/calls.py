@@ -12,7 +12,7 @@ from urllib.parse import quote
 Job: TypeAlias = dict[str, Any]
 """A job as ``GET /api/v1/jobs/{id}`` shows it."""
 JobSource: TypeAlias = "Mapping[str, Any] | str | Path"
-"""A job's specification: a mapping, the text of one (YAML or JSON), or the path of a file with the text."""
+"""A job's specification: a mapping, text (YAML or JSON), or the :class:`~pathlib.Path` of a file with the text."""
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
 """States in which a job stays."""
@@ -82,7 +82,4 @@ def specification(source: JobSource) -> dict[str, Any]:
     """
     if isinstance(source, Mapping):
         return {"body": dict(source)}
-    # The text of a job has more than one line, or is JSON; a path is neither.
-    if isinstance(source, str) and ("\n" in source.strip() or source.lstrip().startswith("{")):
-        return {"text": source}
-    return {"text": Path(source).read_text(encoding="utf-8")}
+    return {"text": source if isinstance(source, str) else source.read_text(encoding="utf-8")}

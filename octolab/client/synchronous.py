@@ -30,7 +30,7 @@ class Octolab:
     url
         Address of the server; ``OCTOLAB_URL`` if not given.
     token
-        Credential; ``OCTOLAB_TOKEN`` if not given. Without any, only :meth:`login` works.
+        Credential; ``OCTOLAB_TOKEN`` if None. Without any, only :meth:`login` works.
     timeout_s
         Longest wait for one answer.
     tries
@@ -41,7 +41,8 @@ class Octolab:
         self, url: str | None = None, token: str | None = None, *, timeout_s: float = 30.0, tries: int = 6
     ) -> None:
         self.url = (url or os.environ.get("OCTOLAB_URL") or "http://127.0.0.1:8000").rstrip("/")
-        self._server = Transport(self.url, token or os.environ.get("OCTOLAB_TOKEN"), timeout_s, tries)
+        token = os.environ.get("OCTOLAB_TOKEN") if token is None else token
+        self._server = Transport(self.url, token, timeout_s, tries)
 
     def __enter__(self) -> Octolab:
         return self
@@ -61,7 +62,7 @@ class Octolab:
         Parameters
         ----------
         job
-            A mapping, the text of a job (YAML or JSON), or the path of a file.
+            A mapping, text (YAML or JSON), or the ``Path`` of a file.
         key
             Idempotency key: a repeated submit with the same key returns the job of the first one.
 
