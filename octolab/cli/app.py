@@ -127,7 +127,7 @@ def submit(
 ) -> None:
     """Submit a job."""
     with _lab() as lab:
-        job = lab.submit(_text(file) + "\n", key=key)
+        job = lab.submit(_text(file), key=key)
         _print(job, as_json, show.job)
         if watching:
             _watch(lab, job["id"], as_json)
@@ -137,7 +137,7 @@ def submit(
 def preview(file: JobFile, as_json: AsJson = False) -> None:
     """Check a job and predict when it would run; nothing is kept."""
     with _lab() as lab:
-        answer = lab.preview(_text(file) + "\n")
+        answer = lab.preview(_text(file))
         _print(answer, as_json, lambda found: show.grid(("", ""), found.items()))
 
 
@@ -239,15 +239,15 @@ def _plan(found: dict[str, Any]) -> Any:
     rows = (
         (
             *(show.when(bar["start"]), show.when(bar["end"]), sorted(bar["devices"])),
-            *(
-                ("busy", "", "")
-                if bar["busy"]
-                else (bar["job_name"], f"{bar['module']}: {bar['name']}", bar["samples"])
-            ),
+            *(("busy", "", "") if bar["busy"] else (bar["job_name"], _step(bar), bar["samples"])),
         )
         for bar in found["steps"]
     )
     return show.grid(("start", "end", "devices", "job", "step", "samples"), rows)
+
+
+def _step(found: dict[str, Any]) -> str:
+    return f"{found['module']}: {found['name']}"
 
 
 @app.command()
@@ -306,10 +306,7 @@ def attention(as_json: AsJson = False) -> None:
 def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
     if not found["steps"] and not found["devices"]:
         return "Nothing waits for a decision."
-    steps = (
-        (s["id"], s["job_name"], f"{s['module']}: {s['name']}", s["blocked_devices"], s["reason"])
-        for s in found["steps"]
-    )
+    steps = ((s["id"], s["job_name"], _step(s), s["blocked_devices"], s["reason"]) for s in found["steps"])
     return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
 
 

@@ -49,7 +49,7 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
 def value(found: Any) -> str:
     """Return a value as people write it."""
     if found is None:
-        return "–"
+        return "-"
     if isinstance(found, float):
         return f"{found:.5g}"
     if isinstance(found, list | tuple):
@@ -60,7 +60,7 @@ def value(found: Any) -> str:
 def when(moment: Mapping[str, Any] | None) -> str:
     """Return a moment of lab time: its date in the reader's time zone, or lab seconds where the date is not known."""
     if moment is None:
-        return "–"
+        return "-"
     if moment["at"] is None:
         return f"lab second {moment['lab_s']:.0f}"
     return datetime.fromisoformat(moment["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -69,7 +69,7 @@ def when(moment: Mapping[str, Any] | None) -> str:
 def duration(seconds: float | None) -> str:
     """Return a duration as ``2 h 05 min``."""
     if seconds is None:
-        return "–"
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -153,6 +153,7 @@ class Layout:
             self._beside_hardware(
                 "host" if facts.hosts == ("host",) else f"host-{name}",
                 *("-m", "modules.host", "--lab", str(self._options.lab), "--name", name),
+                *("--finish", f"{HOST_STOP_S - 5:g}"),
                 stop_within_s=HOST_STOP_S,
                 stop_note="waiting for what its devices are doing (Ctrl-C again to interrupt it)",
             )
