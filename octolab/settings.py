@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -36,6 +38,7 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["ENGINE"] = "octolab.sqlite"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = False
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -48,8 +51,53 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 DEBUG = _flag("OCTOLAB_DEBUG")
 SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or ""
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "OCTOLAB_SECRET_KEY is not set. Set it, or OCTOLAB_SECRET_KEY_FILE, to 50 or more random characters and keep"
+        " them secret: sessions are signed with it. `python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
+        " prints some."
+    )
 ALLOWED_HOSTS = os.environ.get("OCTOLAB_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("OCTOLAB_TRUSTED_ORIGINS", "").split(",") if o]
+
+HTTPS = _flag("OCTOLAB_HTTPS")
+"""Whether people reach the server by https. A proxy that ends TLS must be named to uvicorn
+(``--proxy-headers --forwarded-allow-ips``): scheme and client address are taken from uvicorn, never from a header."""
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^api/v1/health", r"^api/v1/metrics$"]
+SECURE_HSTS_SECONDS = int(os.environ.get("OCTOLAB_HSTS_S", 365 * 24 * 3600)) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+CSRF_FAILURE_VIEW = "octolab.api.errors.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+# Submitting a domain to the browsers' preload lists is its owner's decision, not a lab server's.
+SILENCED_SYSTEM_CHECKS = ["security.W021"] if HTTPS else []
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+"""No script or style from elsewhere, and none inline."""
+
+MAX_BODY_BYTES = int(os.environ.get("OCTOLAB_MAX_BODY_BYTES", 2 * 1024 * 1024))
+"""Of any request. The ASGI handler stops reading there."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+# By pair: nobody can lock another person out from somewhere else.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "octolab.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "users.throttling.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 
 # --- the application --------------------------------------------------------------------------------------
 
@@ -64,6 +112,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "channels",
+    "axes",
     "octolab",
     "users",
     "scheduler",
@@ -72,14 +121,17 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "octolab.middleware.Headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "octolab.api.errors.ProblemMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "octolab.urls"
@@ -102,6 +154,7 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "users.User"
 KNOX_TOKEN_MODEL = "users.Token"  # noqa: S105
+REST_KNOX = {"TOKEN_PREFIX": "octolab_", "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -119,3 +172,46 @@ STATIC_ROOT = DATA_ROOT / "static"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
+
+# --- the REST API -----------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "users.authentication.TokenAuthentication",
+        "users.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["users.permissions.DeclaredAccess"],
+    "DEFAULT_PARSER_CLASSES": ["octolab.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "octolab.api.schema.Schema",
+    "EXCEPTION_HANDLER": "octolab.api.errors.to_response",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "octolab",
+    "DESCRIPTION": "Jobs, results and devices of a laboratory that many people share.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["octolab.api.schema.describe_problems"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
+
+# --- logging ----------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"()": "octolab.logs.LineFormatter", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("OCTOLAB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # Its own handler would print request lines once more, and unredacted.
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}

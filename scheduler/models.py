@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 
 from octolab.ids import new_id
-from users.models import Project
+from users.models import Project, of_visible_projects
 
 from .states import DeviceState, JobState, SampleState, StepState
 
@@ -37,12 +37,24 @@ class Manifest(models.Model):
     stored_at = models.DateTimeField(auto_now_add=True)
 
 
+class Module(models.Model):
+    """A module instance of the lab, and the manifest that its host serves now.
+
+    ``manage.py prepare_lab`` writes the row; the scheduler changes ``manifest`` when a host publishes another one.
+    Jobs are checked against it.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    """Name of the instance in the lab file."""
+    manifest = models.ForeignKey(Manifest, null=True, on_delete=models.PROTECT, related_name="modules")
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs, filtered by who asks."""
 
     def visible_to(self, user: Any) -> JobQuerySet:
         """Return the jobs of the projects of which the user is a member."""
-        return self.filter(project__memberships__user=user)
+        return self.filter(of_visible_projects(user, "project__"))
 
 
 class Job(models.Model):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# Before Django reads its settings. A test that needs other values sets them by pytest-django's `settings`.
-os.environ.setdefault("OCTOLAB_SECRET_KEY", "only-for-tests-" + uuid.uuid4().hex)
-os.environ.setdefault("OCTOLAB_DATA_ROOT", tempfile.mkdtemp(prefix="octolab-tests-"))
 
 from tests.services import MongoServer, RedisServer
 

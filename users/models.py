@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.functional import cached_property
 from knox.models import AbstractAuthToken
 
 from octolab.ids import new_id
@@ -23,10 +25,47 @@ class Scope(models.TextChoices):
     ADMIN = "admin"
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]
     """An account."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+
+    only_project_id: UUID | None = None
+    """Set for the length of a request by a token that works for one project alone; every ``visible_to`` heeds it."""
+
+    def lab_role(self, role: str) -> LabRole | None:
+        """Return the user's row for a lab role, or None. Read once for the length of a request.
+
+        A token that works for one project carries no lab role.
+        """
+        return None if self.only_project_id is not None else self._lab_roles.get(role)
+
+    def operates(self, module: str | None = None) -> bool:
+        """Tell whether the user is an operator: of this module, or (None) of any."""
+        row = self.lab_role(LabRole.Role.OPERATOR)
+        return row is not None and (module is None or row.modules is None or module in row.modules)
+
+    @property
+    def is_lab_admin(self) -> bool:
+        """Whether the user administers the lab. That does not make an operator."""
+        return self.lab_role(LabRole.Role.ADMIN) is not None
+
+    @cached_property
+    def _lab_roles(self) -> dict[str, LabRole]:
+        return {row.role: row for row in self.lab_roles.all()}
+
+
+def of_visible_projects(user: Any, prefix: str = "") -> models.Q:
+    """Return the condition “belongs to a project that the user may see”; ``prefix`` leads to the project.
+
+    The one place that says what is visible. Who is nobody, or not active, sees nothing.
+    """
+    if not user.is_active:
+        return models.Q(pk__in=())
+    condition = models.Q(**{f"{prefix}memberships__user": user.pk})
+    if user.only_project_id is not None:
+        condition &= models.Q(**{f"{prefix}memberships__project": user.only_project_id})
+    return condition
 
 
 class ProjectRole(models.TextChoices):
@@ -42,10 +81,10 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
     def visible_to(self, user: Any) -> ProjectQuerySet:
         """Return the projects of which the user is a member."""
-        return self.filter(memberships__user=user)
+        return self.filter(of_visible_projects(user))
 
 
-class Project(models.Model):
+class Project(models.Model):  # type: ignore[django-manager-missing]
     """What a job belongs to. Everybody has a personal one; others are shared."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -98,6 +137,8 @@ class LabRole(models.Model):
 class Token(AbstractAuthToken):
     """A credential for programs: stored hashed, shown once."""
 
+    uid = models.UUIDField(unique=True, default=new_id, editable=False)
+    """What the API calls its id: says nothing about the secret."""
     name = models.CharField(max_length=100, default="token")
     scopes = models.JSONField(default=list)
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.CASCADE)

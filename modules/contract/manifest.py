@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .arithmetic import Expression
+from .arithmetic import Expression, names
 
 SCHEMA_VERSION = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """A local name: lower case, digits, underscore."""
+
+DeviceKey = Annotated[str, Field(pattern=r"^=?[a-z][a-z0-9_]{0,62}$")]
+"""A local device name, or ``=parameter``: the device or devices that the job names in that parameter."""
 
 DeviceMode = Literal["use", "still"]
 """*use* is exclusive; *still* means “must not move” and is shared with other *still*."""
@@ -54,14 +58,36 @@ class Device(_Model):
 
 
 class Resource(_Model):
-    """Places for samples: something with a capacity, such as vial slots."""
+    """Places for samples: something with a capacity, such as vial slots.
+
+    A sample stands in the place that it took last and has not given back. A sample that keeps a storage place
+    from its first step on can always be put away, so that no two samples can wait for each other for ever.
+    """
 
     description: str = ""
     capacity: int = Field(ge=1)
     storage: bool = False
     """A final place: samples may stay here after the job, until somebody collects them."""
     cleanup: Name | None = None
-    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted."""
+    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted; also done at
+    the end of a workflow that leaves the sample here."""
+    grid: tuple[int, ...] = ()
+    """How the places are named, if not by one number: ``(6, 10)`` is ``1.1`` to ``6.10``."""
+
+
+    @model_validator(mode="after")
+    def _grid_has_all_places(self) -> Resource:
+        if self.grid and math.prod(self.grid) != self.capacity:
+            raise ValueError(f"a grid of {self.grid} has {math.prod(self.grid)} places, not {self.capacity}")
+        return self
+
+    def label(self, index: int) -> str:
+        """Return the name of a place (from index 0) as it is written on the instrument: ``1.4``."""
+        parts = []
+        for size in reversed(self.grid[1:]):
+            index, rest = divmod(index, size)
+            parts.append(str(rest + 1))
+        return ".".join(reversed([*parts, str(index + 1)]))
 
 
 class Consumable(_Model):
@@ -82,6 +108,8 @@ class Add(_Model):
 
     solution: Expression
     volume_ul: Expression
+    concentration_mm: Expression | None = None
+    """What the job expects of the stock, in mmol/L; a job that expects another concentration is refused."""
 
 
 class Step(_Model):
@@ -90,7 +118,7 @@ class Step(_Model):
     name: Name
     action: Name | None = None
     """The action that runs it; None for a standby step."""
-    devices: dict[Name, DeviceMode] = {}
+    devices: dict[DeviceKey, DeviceMode] = {}
     duration_s: Expression
     """Expected duration in lab seconds. A standby step lasts exactly this long."""
     repeat: Expression = "1"
@@ -103,14 +131,24 @@ class Step(_Model):
     """Resources of which the sample gives its place back at the end."""
     settings: dict[str, Expression] = {}
     """Settings held during the step: ``"stirrer.temperature_c": "temperature"``."""
+    keeps: tuple[str, ...] = ()
+    """Settings that the sample goes on holding to the end of this step, with the value it has, if it has one."""
     consumes: dict[str, Expression] = {}
-    """Consumables used up, in their unit. A key ``"=solution"`` is the stock that parameter names."""
+    """Consumables used up, in their unit. A key ``"=solution"`` is the one that parameter names: the parameter's
+    value in lower case is the consumable's name."""
     adds: Add | None = None
 
     @property
     def standby(self) -> bool:
         """Whether the step occupies no device and needs nobody."""
         return self.action is None
+
+    def expressions(self) -> tuple[str, ...]:
+        """Return every expression of the step."""
+        added = (self.adds.solution, self.adds.volume_ul, self.adds.concentration_mm) if self.adds else ()
+        optional = (self.next_within_s, *added)
+        needed = (self.duration_s, self.repeat, *self.settings.values(), *self.consumes.values())
+        return (*needed, *(expression for expression in optional if expression is not None))
 
     @model_validator(mode="after")
     def _standby_masks_nothing(self) -> Step:
@@ -212,22 +250,31 @@ class Manifest(_Model):
         for task in self.tasks:
             if task.sample_from is not None and task.sample_from not in self.resources:
                 raise ValueError(f"task {task.name!r}: sample_from {task.sample_from!r} is not a resource")
+            parameters = set(task.parameters.get("properties", {}))
+            for check in task.checks:
+                if unknown := names(check.that) - parameters:
+                    raise ValueError(f"task {task.name!r}: the check {check.that!r} uses {min(unknown)!r}")
             for step in task.steps:
                 where = f"task {task.name!r}, step {step.name!r}"
                 if step.action is not None and step.action not in actions:
                     raise ValueError(f"{where}: action {step.action!r} is not declared")
+                for expression in step.expressions():
+                    if unknown := names(expression) - parameters:
+                        raise ValueError(f"{where}: {expression!r} uses {min(unknown)!r}, which is no parameter")
                 for device in step.devices:
-                    if device not in self.devices:
+                    known = parameters if device.startswith("=") else self.devices
+                    if device.removeprefix("=") not in known:
                         raise ValueError(f"{where}: device {device!r} is not declared")
                 for resource in (*step.takes, *step.frees):
                     if resource not in self.resources:
                         raise ValueError(f"{where}: resource {resource!r} is not declared")
-                for key in step.settings:
+                for key in (*step.settings, *step.keeps):
                     device, _, setting = key.partition(".")
                     if device not in self.devices or setting not in self.devices[device].settings:
                         raise ValueError(f"{where}: setting {key!r} is not declared")
                 for consumable in step.consumes:
-                    if not consumable.startswith("=") and consumable not in self.consumables:
+                    known = parameters if consumable.startswith("=") else self.consumables
+                    if consumable.removeprefix("=") not in known:
                         raise ValueError(f"{where}: consumable {consumable!r} is not declared")
         for name, resource in self.resources.items():
             if resource.cleanup is not None and resource.cleanup not in {task.name for task in self.tasks}:

@@ -61,6 +61,7 @@ class Migration(migrations.Migration):
                 ('token_key', models.CharField(db_index=True, max_length=25)),
                 ('created', models.DateTimeField(auto_now_add=True)),
                 ('expiry', models.DateTimeField(blank=True, null=True)),
+                ('uid', models.UUIDField(default=octolab.ids.new_id, editable=False, unique=True)),
                 ('name', models.CharField(default='token', max_length=100)),
                 ('scopes', models.JSONField(default=list)),
                 ('last_used_at', models.DateTimeField(null=True)),

@@ -1,0 +1,408 @@
+"""One serial port: its lock, its reader thread, its hooks.
+
+A transaction (write, wait for the answer) holds the port's lock; waiting for a motion does not. One thread
+reads, and hands each message to the transaction that accepts it; a message nobody waits for is dropped, so an
+answer that comes too late cannot be taken for the next one. An urgent stop is written at once, whoever holds
+the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import serial
+
+from modules.drivers.address import resolve_address
+from modules.drivers.errors import BadReply, DeviceError, LinkLost, Stopped, Timeout
+from modules.drivers.framing import Cutter, cut_lines
+
+BeforeCommand = Callable[[str, bytes, bool], None]
+OnWire = Callable[[str, str, bytes], None]
+
+QUIET_S = 0.05
+WRITE_LOCK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How an instrument speaks: the line's parameters, and how its messages are cut from the stream."""
+
+    baudrate: int = 9600
+    bytesize: int = 8
+    parity: str = "N"
+    stopbits: float = 1
+    cut: Cutter = cut_lines
+
+
+@dataclass(frozen=True)
+class Command:
+    """Bytes for one device.
+
+    Attributes
+    ----------
+    moves : bool
+        The command moves hardware or liquids: it must not be sent twice without knowing.
+    urgent : bool
+        A stop, or a question about one: not to be ended by a stop.
+    """
+
+    device: str
+    data: bytes
+    moves: bool = False
+    urgent: bool = False
+
+    def __str__(self) -> str:
+        return self.data.decode("ascii", "backslashreplace").strip().encode("unicode_escape").decode()
+
+
+class Waiter:
+    """Somebody who waits for one message."""
+
+    def __init__(self, port: SerialPort, command: Command, accept: Callable[[bytes], bool]) -> None:
+        self.command = command
+        self.accept = accept
+        self.written = False
+        self._port = port
+        self._done = threading.Event()
+        self._message: bytes | None = None
+        self._error: DeviceError | None = None
+        self._noise = bytearray()
+
+    def put(self, message: bytes) -> None:
+        """Hand over the message."""
+        self._message = message
+        self._done.set()
+
+    def fail(self, error: DeviceError) -> None:
+        """End the wait with an error."""
+        if not self._done.is_set():
+            self._error = error
+            self._done.set()
+
+    def noise(self, data: bytes) -> None:
+        """Remember bytes that made no acceptable message, for the error's text."""
+        if len(self._noise) < 60:
+            self._noise += data[:60]
+
+    @property
+    def done(self) -> bool:
+        """True when there is a message or an error to collect."""
+        return self._done.is_set()
+
+    def result(self, timeout: float) -> bytes:
+        """Return the message; raise what ended the wait, or `Timeout` or `BadReply` after ``timeout`` real
+        seconds.""" if not self._done.wait(timeout):
+            self._port.distrust()
+            name, text, unsure = self.command.device, str(self.command), self.command.moves
+            if self._noise:
+                heard = bytes(self._noise)
+                raise BadReply(name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure)
+            raise Timeout(name, f"no answer within {timeout:g} s", command=text, uncertain=unsure)
+        if self._error is not None:
+            raise self._error
+        assert self._message is not None  # noqa: S101 - set together with the event
+        return self._message
+
+    def forget(self) -> None:
+        """Wait no longer."""
+        self._port._forget(self)  # noqa: SLF001 - the two are one mechanism
+
+
+class SerialPort:
+    """A port that one or, on a bus, several devices share.
+
+    Parameters
+    ----------
+    address : str
+        See `modules.drivers.address.resolve_address`.
+    wire : Wire
+        The line's parameters; take them from the driver class (``SyringePump.wire``).
+    links : pathlib.Path, optional
+        Folder of the simulation's links, for ``sim://`` addresses.
+    answer_timeout : float, optional
+        Real seconds to wait for an answer.
+    before_command : callable, optional
+        ``before_command(device, data, moves)`` runs before every command is written, repeats included. What
+        it raises refuses the command. It is not asked about urgent stops.
+    on_wire : callable, optional
+        ``on_wire(device, direction, data)`` with direction ``"tx"`` or ``"rx"`` sees everything, urgent stops
+        too. It runs in the reader thread and must not block.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        wire: Wire,
+        *,
+        links: Path | None = None,
+        answer_timeout: float = 1.0,
+        before_command: BeforeCommand | None = None,
+        on_wire: OnWire | None = None,
+    ) -> None:
+        self.address = address
+        self.wire = wire
+        self.answer_timeout = answer_timeout
+        self.generation = 0
+        self.before_command = before_command
+        self.on_wire = on_wire
+        self._path = resolve_address(address, links)
+        self._serial: Any = None
+        self._reader: threading.Thread | None = None
+        self._buffer = bytearray()
+        self._waiters: list[Waiter] = []
+        self._users: set[str] = set()
+        self._speaking = ""
+        self._heard_at = 0.0
+        self._suspicious = False
+        self._lock = threading.Lock()
+        self._state_lock = threading.RLock()
+        self._write_lock = threading.Lock()
+
+    # ------------------------------------------------------------------ opening and closing
+
+    @property
+    def connected(self) -> bool:
+        """True while the port is open and has not been lost."""
+        return self._serial is not None
+
+    def open(self, device: str) -> None:
+        """Open the port if it is not open; writes nothing.
+
+        Raises
+        ------
+        LinkLost
+            There is no such port, or somebody else has it.
+        """
+        with self._state_lock:
+            self._users.add(device)
+            if self._serial is not None:
+                return
+            try:
+                # exclusive: two hosts on one instrument is how commands get mixed up
+                self._serial = serial.serial_for_url(
+                    self._path,
+                    baudrate=self.wire.baudrate,
+                    bytesize=self.wire.bytesize,
+                    parity=self.wire.parity,
+                    stopbits=self.wire.stopbits,
+                    timeout=None,
+                    write_timeout=0.5,
+                    **({} if "://" in self._path else {"exclusive": True}),
+                )
+            except (OSError, serial.SerialException) as error:
+                raise LinkLost(device, f"cannot open {self.address} ({self._path}): {error}") from error
+            self._buffer.clear()
+            self.generation += 1
+            self._reader = threading.Thread(
+                target=self._read, args=(self._serial,), name=f"port {self.address}", daemon=True
+            )
+            self._reader.start()
+
+    def close(self, device: str) -> None:
+        """Take a device off the port; the last one closes it."""
+        with self._state_lock:
+            self._users.discard(device)
+            if self._users:
+                return
+        self._drop("was closed", self._serial)
+
+    def _drop(self, why: str, link: Any) -> None:
+        with self._state_lock:
+            if link is None or self._serial is not link:
+                return
+            reader, self._serial, self._reader = self._reader, None, None
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            command = waiter.command
+            unsure = command.moves and waiter.written
+            problem = f"the link {self.address} {why}"
+            waiter.fail(LinkLost(command.device, problem, command=str(command), uncertain=unsure))
+        if hasattr(link, "cancel_read"):
+            with contextlib.suppress(OSError, AttributeError):
+                link.cancel_read()
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(1.0)
+        with contextlib.suppress(OSError, serial.SerialException):
+            link.close()
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self, link: Any) -> None:
+        try:
+            while self._serial is link:
+                data = link.read(1)
+                if waiting := link.in_waiting:
+                    data += link.read(waiting)
+                if data:
+                    self._hear(data)
+        except (OSError, serial.SerialException, TypeError) as error:
+            # TypeError: pyserial's way to say that the port was closed under it
+            self._drop(f"was lost ({error})", link)
+
+    def _hear(self, data: bytes) -> None:
+        if self.on_wire is not None:
+            self.on_wire(self._speaking, "rx", data)
+        with self._state_lock:
+            self._heard_at = time.monotonic()
+            self._buffer += data
+            messages = self.wire.cut(self._buffer)
+            for message in messages:
+                taker = next((w for w in self._waiters if not w.done and w.accept(message)), None)
+                if taker is not None:
+                    taker.put(message)
+            for waiter in self._waiters:
+                if not waiter.done:
+                    waiter.noise(data)
+
+    def distrust(self) -> None:
+        """An answer went missing: before the next command, let the line fall quiet and forget half
+        messages.""" with self._state_lock:
+            self._heard_at = time.monotonic()
+            self._suspicious = True
+
+    # ------------------------------------------------------------------ transactions
+
+    @contextlib.contextmanager
+    def _transaction(self, command: Command) -> Iterator[None]:
+        patience = 4 * self.answer_timeout
+        if not self._lock.acquire(timeout=patience):
+            raise Timeout(command.device, f"the port {self.address} stayed busy for {patience:g} s", command=str(command))
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def ask(
+        self,
+        command: Command,
+        accept: Callable[[bytes], bool],
+        *,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> bytes:
+        """Write a command and return the first message that ``accept`` takes.
+
+        Parameters
+        ----------
+        command : Command
+            What to write, and for whom.
+        accept : callable
+            ``accept(message)`` is true for the answer to this command.
+        timeout : float, optional
+            Real seconds; the port's ``answer_timeout`` by default.
+        stop : threading.Event, optional
+            Once set, nothing of this operation is written any more.
+
+        Raises
+        ------
+        LinkLost, Timeout, BadReply, Stopped
+        """
+        with self._transaction(command):
+            waiter = self.expect(command, accept)
+            try:
+                self._send(command, waiter, stop)
+                return waiter.result(self.answer_timeout if timeout is None else timeout)
+            finally:
+                waiter.forget()
+
+    def tell(self, command: Command, *, stop: threading.Event | None = None, waiter: Waiter | None = None) -> None:
+        """Write a command that is not answered, or whose answer ``waiter`` collects later."""
+        with self._transaction(command):
+            self._send(command, waiter, stop)
+
+    def expect(self, command: Command, accept: Callable[[bytes], bool]) -> Waiter:
+        """Wait for a message without holding the port, e.g. for the end of a long command."""
+        waiter = Waiter(self, command, accept)
+        with self._state_lock:
+            self._waiters.append(waiter)
+        return waiter
+
+    def _forget(self, waiter: Waiter) -> None:
+        with self._state_lock, contextlib.suppress(ValueError):
+            self._waiters.remove(waiter)
+
+    def _send(self, command: Command, waiter: Waiter | None, stop: threading.Event | None) -> None:
+        self._let_settle()
+        if self.before_command is not None:
+            self.before_command(command.device, command.data, command.moves)
+        self._speaking = command.device
+        with self._write_lock:
+            # under the write lock: a stop that is written next is certain to come after this command
+            if stop is not None and stop.is_set():
+                raise Stopped(command.device, "was stopped before this command", command=str(command))
+            if waiter is not None:
+                waiter.written = True
+            self._write(command)
+
+    def _let_settle(self) -> None:
+        if not self._suspicious:
+            return
+        while (wait := self._heard_at + QUIET_S - time.monotonic()) > 0:
+            time.sleep(wait)
+        with self._state_lock:
+            self._buffer.clear()
+            self._suspicious = False
+
+    def _write(self, command: Command) -> None:
+        link = self._serial
+        if link is None:
+            raise LinkLost(command.device, f"the link {self.address} is down", command=str(command))
+        if self.on_wire is not None:
+            self.on_wire(command.device, "tx", command.data)
+        try:
+            link.write(command.data)
+        except (OSError, serial.SerialException) as error:
+            self._drop(f"was lost ({error})", link)
+            raise LinkLost(
+                command.device, f"cannot write to {self.address}: {error}", command=str(command),
+                uncertain=command.moves
+            ) from error
+
+    # ------------------------------------------------------------------ stopping
+
+    def urgent(self, device: str, data: bytes) -> bool:
+        """Write at once, whoever holds the port, and end the device's own transactions with `Stopped`.
+
+        Returns
+        -------
+        bool
+            Whether the bytes were handed to the port. That is no proof that the instrument has stopped.
+        """
+        held = self._write_lock.acquire(timeout=WRITE_LOCK_S)
+        try:
+            self._write(Command(device, data, urgent=True))
+            sent = True
+        except DeviceError:
+            sent = False
+        finally:
+            if held:
+                self._write_lock.release()
+        with self._state_lock:
+            mine = [w for w in self._waiters if w.command.device == device and not w.command.urgent]
+        for waiter in mine:
+            command = waiter.command
+            waiter.fail(Stopped(device, "was stopped", command=str(command), uncertain=command.moves))
+        return sent
+
+    def ask_urgent(self, device: str, data: bytes, accept: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Write like `urgent`, and return the first message that ``accept`` takes.
+
+        Raises
+        ------
+        LinkLost, Timeout, BadReply
+        """
+        waiter = Waiter(self, Command(device, data, urgent=True), accept)
+        with self._state_lock:
+            self._waiters.insert(0, waiter)
+        try:
+            if not self.urgent(device, data):
+                raise LinkLost(device, f"cannot write to {self.address}", command=str(waiter.command))
+            return waiter.result(timeout)
+        finally:
+            waiter.forget()

@@ -1,0 +1,161 @@
+"""How HTTP requests reach Django: whole requests on a few persistent threads.
+
+Django's own handler takes a new thread, and with it a new database connection, for every request, and hops between
+thread and event loop at each middleware. Here a request is one hop to a thread that keeps its connection for ever.
+Whatever waits (for a placement, for events, for a slow client) waits in the event loop and holds no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any, ParamSpec, TypeVar
+
+from django.conf import settings
+from django.core import signals
+from django.core.exceptions import RequestAborted, RequestDataTooBig
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.base import BaseHandler
+from django.http import FileResponse, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from . import bell, later
+from .api.errors import MEDIA_TYPE
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "4"))
+BODY_TIMEOUT_S = 60.0
+"""How long a client may take to send a body."""
+_END = object()
+
+
+class Handler(ASGIHandler):
+    """Serve HTTP with a pool of persistent threads."""
+
+    def __init__(self) -> None:
+        BaseHandler.__init__(self)
+        self.load_middleware(is_async=False)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise ValueError(f"this serves HTTP, not {scope['type']}")
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await self._body(scope, receive)
+        except RequestAborted:
+            return
+        except RequestDataTooBig as error:
+            await self.send_response(_plain_problem(413, str(error)), send)
+            return
+        except TimeoutError:
+            await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
+            return
+        response = await self._in_thread(self._respond, scope, body)
+        waits = later.of(response)
+        if waits is not None and response.status_code < 400 and not await self._improve(response, waits, receive):
+            return
+        await self._send(response, receive, send)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: context.run(function, *args, **kwargs)
+        )
+
+    async def _body(self, scope: Any, receive: Any) -> BytesIO:
+        """Read the body, but never more of it than the limit."""
+        limit = settings.MAX_BODY_BYTES
+        too_big = RequestDataTooBig(f"A body has at most {limit} bytes.")
+        for name, value in scope.get("headers", ()):
+            if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
+                raise too_big
+        body = BytesIO()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            body.write(message.get("body", b""))
+            if body.tell() > limit:
+                raise too_big
+            if not message.get("more_body", False):
+                body.seek(0)
+                return body
+
+    def _respond(self, scope: Any, body: BytesIO) -> HttpResponseBase:
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=type(self), scope=scope)
+        request, refusal = self.create_request(scope, body)
+        response: Any = refusal if request is None else self.get_response(request)
+        response._handler_class = type(self)  # noqa: SLF001  (as Django's own handlers do: the sender of a signal)
+        if isinstance(response, FileResponse):
+            response.block_size = self.chunk_size
+        if not response.streaming:
+            response.close()
+        return response
+
+    async def _improve(self, response: HttpResponseBase, waits: later.Later, receive: Any) -> bool:
+        """Wait for a better body; return False if the client has gone away meanwhile."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + waits.within_s
+        gone = asyncio.ensure_future(receive())
+        try:
+            while (left_s := until_s - loop.time()) > 0:
+                # A ring may be lost: look once a second all the same.
+                ring = asyncio.ensure_future(bell.events().wait(min(left_s, 1.0)))
+                await asyncio.wait({ring, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    ring.cancel()
+                    return False
+                better = await self._in_thread(_ask_again, waits)
+                if better is not None:
+                    response.content = better  # type: ignore[attr-defined]
+                    response.headers["Content-Length"] = str(len(better))
+                    break
+        finally:
+            gone.cancel()
+        return True
+
+    async def _send(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
+        if not response.streaming:
+            await self.send_response(response, send)
+            return
+        gone = asyncio.ensure_future(receive())
+        try:
+            if not response.is_async:  # type: ignore[attr-defined]
+                response.streaming_content = self._parts(  # type: ignore[attr-defined]
+                    iter(response), gone
+                )
+            await self.send_response(response, send)
+        finally:
+            gone.cancel()
+            await self._in_thread(response.close)
+
+    async def _parts(self, parts: Iterator[bytes], gone: asyncio.Future[Any]) -> AsyncIterator[bytes]:
+        """Read a file part by part in a thread, as fast as the client takes it."""
+        while not gone.done():
+            part = await self._in_thread(next, parts, _END)  # type: ignore[arg-type]
+            if part is _END:
+                return
+            yield part  # type: ignore[misc]
+
+
+def _ask_again(waits: later.Later) -> bytes | None:
+    signals.request_started.send(sender=Handler)
+    try:
+        return waits.again()
+    finally:
+        signals.request_finished.send(sender=Handler)
+
+
+def _plain_problem(status: int, detail: str) -> HttpResponse:
+    document = b'{"type": "about:blank", "status": %d, "detail": "%s"}' % (status, detail.encode())
+    return HttpResponse(document, status=status, content_type=MEDIA_TYPE, headers={"Connection": "close"})

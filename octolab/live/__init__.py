@@ -1,0 +1,1 @@
+"""What pushes: websockets, and the tailer of the event log that feeds them."""

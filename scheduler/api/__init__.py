@@ -1,0 +1,1 @@
+"""Jobs, samples, devices, plan, events and stocks over REST."""

@@ -1,0 +1,96 @@
+"""The event log over REST: who cannot hold a websocket reads on from a sequence number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from octolab.api.serializers import MAX_INTEGER, StrictSerializer, query
+from octolab.api.views import ApiView, asker
+from octolab.later import Later, improve
+from scheduler.models import Event, Leader
+from users.models import Project, Scope, User
+from users.permissions import needs
+
+from .outputs import EventOutput
+
+LAB_KINDS = ("device", "stock")
+"""Kinds of events that everybody may see, though without actor and data: they may name other people's work."""
+
+
+class EventQuery(StrictSerializer):
+    """Which events."""
+
+    since = serializers.IntegerField(
+        default=0, min_value=0, max_value=MAX_INTEGER, help_text="Events behind this sequence number."
+    )
+    limit = serializers.IntegerField(default=200, min_value=1, max_value=1000)
+    job = serializers.UUIDField(required=False)
+    wait = serializers.FloatField(
+        default=0, min_value=0, max_value=30, help_text="If there are none, wait for some; seconds."
+    )
+
+
+class Events(ApiView):
+    """Changes of states, in the order in which they happened."""
+
+    access = {"GET": needs(Scope.JOBS_READ)}
+
+    @extend_schema(
+        operation_id="events_list",
+        parameters=[EventQuery],
+        responses=inline_serializer(
+            "Events",
+            {
+                "results": EventOutput(many=True),
+                "last": serializers.IntegerField(help_text="Pass it as `since` next time."),
+            },
+        ),
+        tags=["jobs"],
+    )
+    def get(self, request: Request) -> Response:
+        """List the events that you may see, of your projects' jobs and of the lab's devices and stocks."""
+        wish = query(EventQuery, request)
+        user = asker(request)
+        answer = _answer(user, wish)
+        response = Response(answer)
+        if wish["wait"] and not answer["results"]:
+
+            def again() -> bytes | None:
+                # Rights may have ended while it waited.
+                fresh = User.objects.filter(pk=user.pk, is_active=True).first()
+                if fresh is None:
+                    return None
+                fresh.only_project_id = user.only_project_id
+                later = _answer(fresh, wish)
+                return JSONRenderer().render(later) if later["results"] else None
+
+            improve(response, Later(wish["wait"], again))
+        return response
+
+
+def visible_events(user: User) -> QuerySet[Event]:
+    """Return the events that a user may see."""
+    return Event.objects.filter(
+        Q(project__in=Project.objects.visible_to(user)) | Q(project=None, job=None, kind__in=LAB_KINDS)
+    )
+
+
+def _answer(user: User, wish: dict[str, Any]) -> dict[str, Any]:
+    # Before the events: what is committed in between is told next time, and nothing is skipped.
+    head = Leader.objects.values_list("last_event_seq", flat=True).first() or 0
+    events = visible_events(user).filter(seq__gt=wish["since"]).order_by("seq")
+    if "job" in wish:
+        events = events.filter(job=wish["job"])
+    found = list(events[: wish["limit"]])
+    for event in found:
+        if event.project_id is None and not user.operates():
+            event.actor, event.data = "", {}
+    last = found[-1].seq if len(found) == wish["limit"] else max(head, wish["since"], found[-1].seq if found else 0)
+    return {"results": EventOutput(found, many=True).data, "last": last}

@@ -1,0 +1,188 @@
+"""What the API shows of jobs, samples, tasks, steps and events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from octolab.labtime import moment
+from scheduler.models import Event, Job, Request, Sample, Step, Task
+from scheduler.states import JobState, SampleState, StepState
+
+IBM_STATUS: dict[str, str] = {
+    JobState.AWAITING_APPROVAL: "Queued",
+    JobState.QUEUED: "Queued",
+    JobState.HELD: "Queued",
+    JobState.RUNNING: "Running",
+    JobState.PAUSED: "Running",
+    JobState.CANCELLING: "Running",
+    JobState.NEEDS_OPERATOR: "Running",
+    JobState.COMPLETED: "Completed",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+}
+"""State → the status that users of the IBM Quantum job API know."""
+
+
+@extend_schema_field(
+    {
+        "type": ["object", "null"],
+        "properties": {
+            "lab_s": {"type": "number", "description": "Lab seconds."},
+            "at": {"type": ["string", "null"], "format": "date-time", "description": "The lab's date and time, UTC."},
+        },
+        "required": ["lab_s", "at"],
+    }
+)
+class MomentField(serializers.Field[Any, Any, Any, Any]):
+    """A moment of lab time."""
+
+    def __init__(self, source: str, **kwargs: Any) -> None:
+        super().__init__(source=source, read_only=True, **kwargs)
+
+    def to_representation(self, value: float) -> dict[str, Any] | None:
+        """Return lab seconds and date."""
+        shown = moment(value)
+        if shown is not None and shown["at"] is not None:
+            shown["at"] = shown["at"].isoformat().replace("+00:00", "Z")
+        return shown
+
+
+class JobOutput(serializers.ModelSerializer[Job]):
+    """A job."""
+
+    project = serializers.CharField(source="project.slug", read_only=True)
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    status = serializers.SerializerMethodField()
+    rerun_of = serializers.UUIDField(source="rerun_of_id", read_only=True, allow_null=True)
+    submitted = MomentField("submitted_lab_s")
+    started = MomentField("started_lab_s")
+    finished = MomentField("finished_lab_s")
+    predicted_start = MomentField("predicted_start_lab_s")
+    predicted_finish = MomentField("predicted_finish_lab_s")
+
+    class Meta:
+        model = Job
+        fields: tuple[str, ...] = (
+            *("id", "name", "project", "owner", "state", "status", "state_reason", "priority", "deadline_at"),
+            *("simulated", "rerun_of", "submitted_at", "submitted", "started", "finished", "finished_at"),
+            *("predicted_start", "predicted_finish"),
+            *("samples_total", "samples_failed", "steps_total", "steps_done"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field({"type": "string", "enum": sorted(set(IBM_STATUS.values()))})
+    def get_status(self, job: Job) -> str:
+        """Return the state as users of the IBM Quantum job API know it."""
+        return IBM_STATUS[job.state]
+
+
+class SampleOutput(serializers.ModelSerializer[Sample]):
+    """A sample of a job."""
+
+    state = serializers.ChoiceField(SampleState.choices, read_only=True)
+    places = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Sample
+        fields: tuple[str, ...] = (
+            "id",
+            "index",
+            "name",
+            "parameters",
+            "source",
+            "state",
+            "reason",
+            "contents",
+            "places",
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_places(self, sample: Sample) -> list[str]:
+        """Return where it stands: ``<resource>[<number from 1>]``."""
+        return [f"{place.resource}[{place.index + 1}]" for place in sample.places.all()]
+
+
+class TaskOutput(serializers.ModelSerializer[Task]):
+    """A task of a job."""
+
+    samples: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
+
+    class Meta:
+        model = Task
+        fields = ("id", "key", "index", "module", "task", "parameters", "cleanup", "samples", "results")
+        read_only_fields = fields
+
+
+class StepOutput(serializers.ModelSerializer[Step]):
+    """A step of a job."""
+
+    state = serializers.ChoiceField(StepState.choices, read_only=True)
+    samples = serializers.SerializerMethodField()
+    planned_start = MomentField("planned_start_lab_s")
+    planned_end = MomentField("planned_end_lab_s")
+    started = MomentField("started_lab_s")
+    ended = MomentField("ended_lab_s")
+
+    class Meta:
+        model = Step
+        fields = (
+            *("id", "index", "name", "module", "task_name", "action", "block", "dormant", "state", "reason", "attempt"),
+            *("devices", "duration_s", "samples", "planned_start", "planned_end", "started", "ended"),
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_samples(self, step: Step) -> list[Any]:
+        """Return the ids of its samples."""
+        return [member.sample_id for member in step.members.all() if member.sample_id is not None]
+
+
+class JobDetailOutput(JobOutput):
+    """A job with its parts, as far as they were asked for."""
+
+    spec = serializers.JSONField(read_only=True, help_text="The job as submitted; schema at `/api/v1/schemas/job`.")
+    manifests = serializers.DictField(child=serializers.CharField(), read_only=True)
+    samples = SampleOutput(many=True, read_only=True, required=False)
+    tasks = TaskOutput(many=True, read_only=True, required=False)
+    steps = StepOutput(many=True, read_only=True, required=False)
+
+    class Meta(JobOutput.Meta):
+        fields = (*JobOutput.Meta.fields, "spec", "manifests", "samples", "tasks", "steps")
+        read_only_fields = fields
+
+
+class EventOutput(serializers.ModelSerializer[Event]):
+    """A change of a state."""
+
+    moment = MomentField("lab_s")
+    job = serializers.UUIDField(source="job_id", read_only=True, allow_null=True)
+    project = serializers.UUIDField(source="project_id", read_only=True, allow_null=True)
+
+    class Meta:
+        model = Event
+        fields = (
+            *("seq", "at", "moment", "kind", "subject", "job", "project", "state_from", "state_to"),
+            *("actor", "reason", "data"),
+        )
+        read_only_fields = fields
+
+
+class WishOutput(serializers.ModelSerializer[Request]):
+    """A wish that the scheduler will apply: look at the thing itself, or at the events, for what came of it."""
+
+    class Meta:
+        model = Request
+        fields = ("id", "verb", "made_at", "applied_at", "refused")
+        read_only_fields = fields
+
+
+def listed(name: str, of: type[serializers.BaseSerializer[Any]]) -> Any:
+    """Return the schema of a page of things."""
+    fields: dict[str, Any] = {
+        "results": of(many=True),
+        "next": serializers.CharField(allow_null=True, help_text="Address of the next page; null at the end."),
+    }
+    return type(f"{name}Page", (serializers.Serializer,), fields)

@@ -1,0 +1,7 @@
+"""The job format: what people write, read strictly and checked against one schema."""
+
+from .model import JobDocument
+from .parse import parse
+from .problems import JobRefused, Problem
+
+__all__ = ["JobDocument", "JobRefused", "Problem", "parse"]

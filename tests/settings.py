@@ -1,0 +1,18 @@
+"""Settings of the tests: the shipped ones, with what the environment would have to say."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+
+os.environ.setdefault("OCTOLAB_SECRET_KEY", secrets.token_urlsafe(50))
+os.environ.setdefault("OCTOLAB_DATA_ROOT", tempfile.mkdtemp(prefix="octolab-tests-"))
+
+from octolab.settings import *  # noqa: F403
+
+# A real hash takes half a second, which only the tests of passwords themselves need.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]

@@ -1,0 +1,81 @@
+"""Who asks: a token in the ``Authorization`` header, or the session of somebody at the dashboard."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from knox.auth import TokenAuthentication as KnoxTokenAuthentication
+from knox.crypto import hash_token
+from rest_framework import authentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from octolab.addresses import client_address
+
+from .models import Membership, Token, User
+
+LAST_USE_GRAIN = timedelta(minutes=1)
+_REFUSED = "This token does not work: it is wrong, revoked or expired, or its user or membership has ended."
+
+
+# Raw, because composing a query takes the ORM several times as long as running it, and this one runs at every request.
+_TOKEN = "SELECT * FROM users_token WHERE digest = %s"  # noqa: S105
+_USER = "SELECT * FROM users_user WHERE id = %s AND is_active"
+
+
+class TokenAuthentication(KnoxTokenAuthentication):
+    """Authenticate by a token as ``Authorization: Bearer octolab_…``.
+
+    Unlike knox, look the token up by its digest (the primary key) and write nothing but, once a minute, its last use.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User, Token] | None:
+        """Return the user and the token, or None if the header names no token."""
+        found = super().authenticate(request)
+        if found is not None:
+            _note_use(found[1], client_address(request))
+        return found
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
+        """Return user and token; raise ``AuthenticationFailed`` if it must not be used any more."""
+        try:
+            return authenticate_token(token.decode("ascii"))
+        except UnicodeDecodeError as error:
+            raise AuthenticationFailed(_REFUSED) from error
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """Authenticate by the dashboard's session; whatever changes something needs the CSRF token."""
+
+
+def authenticate_token(secret: str) -> tuple[User, Token]:
+    """Return the user and the token of a secret. The one place that decides whether a token works.
+
+    Raises
+    ------
+    AuthenticationFailed
+        If it is unknown or expired, its user is not active, or is no longer a member of the token's project.
+    """
+    token = next(iter(Token.objects.raw(_TOKEN, [hash_token(secret)])), None)
+    if token is None or (token.expiry is not None and token.expiry <= timezone.now()):
+        raise AuthenticationFailed(_REFUSED)
+    user_id = User._meta.pk.get_db_prep_value(token.user_id, connection)
+    user = next(iter(User.objects.raw(_USER, [user_id])), None)
+    if user is None:
+        raise AuthenticationFailed(_REFUSED)
+    token.user = user
+    if token.project_id is not None:
+        if not Membership.objects.filter(user=user, project=token.project_id).exists():
+            raise AuthenticationFailed(_REFUSED)
+        user.only_project_id = token.project_id
+    return user, token
+
+
+def _note_use(token: Token, address: str | None) -> None:
+    now = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > LAST_USE_GRAIN:
+        values: dict[str, Any] = {"last_used_at": now, "last_address": address}
+        Token.objects.filter(pk=token.pk).update(**values)
