@@ -53,7 +53,7 @@ class DeclaredAccess(BasePermission):
         if not request.user.is_authenticated:
             raise NotAuthenticated("Send a token as 'Authorization: Bearer …', or log in.")
         if demand.scope is not None and not has_scope(request, demand.scope):
-            raise PermissionDenied(f"This token lacks the scope {demand.scope!r}. Make one that has it.")
+            raise PermissionDenied(f"This token lacks the scope '{demand.scope}'. Make one that has it.")
         if demand.lab_role is not None and request.user.lab_role(demand.lab_role) is None:
             raise PermissionDenied(f"Only a lab {demand.lab_role} may do this.")
         return True

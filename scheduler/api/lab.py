@@ -265,14 +265,15 @@ class Refill(ApiView):
     """Refilling a stock."""
 
     access = {"POST": needs(Scope.DEVICES_CONTROL, lab_role=LabRole.Role.OPERATOR)}
+    problems = {"POST": (409,)}
 
     @extend_schema(operation_id="stocks_refill", request=RefillInput, responses={202: WishOutput}, tags=_TAG)
     def post(self, request: Request, stock_id: str) -> Response:
         """Tell what a stock holds after it was refilled. Operators."""
         stock = get_object_or_404(Stock, pk=stock_id)
         wish = body(RefillInput, request)
-        made = verbs.refill(asker(request), stock, **wish)
-        return Response(WishOutput(made).data, status=202)
+        made = verbs.wish("refill", asker(request), stock=stock.pk, **wish)
+        return verbs.wished(request, made)
 
 
 class PlaceOutput(serializers.Serializer[Any]):

@@ -101,5 +101,5 @@ class Decide(ApiView):
         if not asker(request).operates(step.module):
             raise Http404
         wish = body(DecideInput, request)
-        made = verbs.decide(asker(request), step, **wish)
-        return Response(WishOutput(made).data, status=202)
+        made = verbs.wish("decide", asker(request), step.job, step=str(step.pk), **wish)
+        return verbs.wished(request, made)

@@ -39,7 +39,7 @@ IBM_STATUS: dict[str, str] = {
 class MomentField(serializers.Field[Any, Any, Any, Any]):
     """A moment of lab time."""
 
-    def __init__(self, source: str, **kwargs: Any) -> None:
+    def __init__(self, source: str | None = None, **kwargs: Any) -> None:
         super().__init__(source=source, read_only=True, **kwargs)
 
     def to_representation(self, value: float) -> dict[str, Any] | None:

@@ -81,8 +81,8 @@ class Collect(ApiView):
         sample = get_object_or_404(_visible(request).select_related("job__project"), pk=sample_id)
         require(may_change(asker(request), sample.job), "Only the job's owner or an admin of its project may collect.")
         wish = body(CollectInput, request)
-        made = verbs.collect(asker(request), sample, **wish)
-        return Response(WishOutput(made).data, status=202)
+        made = verbs.wish("collect", asker(request), sample.job, sample=str(sample.pk), **wish)
+        return verbs.wished(request, made)
 
 
 def _visible(request: Request) -> Any:
