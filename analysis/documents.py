@@ -52,6 +52,7 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "events": ("descriptor",),
     "run_stops": ("run_start",),
     "results": ("job_id",),
+    "analyses": ("job_id",),
     "wire_log": ("attempt_id",),
 }
 """Collection → fields that are searched for."""

@@ -29,6 +29,8 @@ DATA_ROOT = Path(os.environ.get("OCTOLAB_DATA_ROOT", BASE_DIR / "var"))
 LAB_FILE = Path(os.environ.get("OCTOLAB_LAB", BASE_DIR / "octolab" / "labs" / "silver.toml"))
 MONGO_URL = os.environ.get("OCTOLAB_MONGO_URL", "mongodb://127.0.0.1:27017/octolab")
 REDIS_URL = os.environ.get("OCTOLAB_REDIS_URL", "redis://127.0.0.1:6379/0")
+PUBLIC_URL = os.environ.get("OCTOLAB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+NOTIFY_PRIVATE = _flag("OCTOLAB_NOTIFY_PRIVATE")
 
 DATABASES = {
     "default": dj_database_url.parse(

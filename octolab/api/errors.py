@@ -9,7 +9,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
 from rest_framework import exceptions
-from rest_framework.views import set_rollback
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -79,6 +78,9 @@ def problem_response(
 
 def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """Turn what a view raised into a problem document. REST framework's ``EXCEPTION_HANDLER``."""
+    # Not above: that module reads REST framework's settings, which lead back here.
+    from rest_framework.views import set_rollback
+
     request: HttpRequest = context["request"]._request
     match error:
         case Http404():
