@@ -96,13 +96,22 @@ class Waiter:
         return self._done.is_set()
 
     def result(self, timeout: float) -> bytes:
-        """Return the message; raise what ended the wait, or `Timeout` or `BadReply` after ``timeout`` real
-        seconds.""" if not self._done.wait(timeout):
+        """Return the message, or raise what ended the wait.
+
+        Raises
+        ------
+        Timeout, BadReply
+            Nothing came, or only nonsense, within ``timeout`` real seconds.
+        LinkLost, Stopped
+        """
+        if not self._done.wait(timeout):
             self._port.distrust()
             name, text, unsure = self.command.device, str(self.command), self.command.moves
             if self._noise:
                 heard = bytes(self._noise)
-                raise BadReply(name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure)
+                raise BadReply(
+                    name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure
+                )
             raise Timeout(name, f"no answer within {timeout:g} s", command=text, uncertain=unsure)
         if self._error is not None:
             raise self._error
@@ -251,18 +260,21 @@ class SerialPort:
         with self._state_lock:
             self._heard_at = time.monotonic()
             self._buffer += data
-            messages = self.wire.cut(self._buffer)
-            for message in messages:
-                taker = next((w for w in self._waiters if not w.done and w.accept(message)), None)
-                if taker is not None:
-                    taker.put(message)
-            for waiter in self._waiters:
-                if not waiter.done:
+            takers = [self._hand_on(message) for message in self.wire.cut(self._buffer)]
+            if not any(takers):
+                for waiter in self._waiters:
                     waiter.noise(data)
 
+    def _hand_on(self, message: bytes) -> bool:
+        for waiter in self._waiters:
+            if not waiter.done and waiter.accept(message):
+                waiter.put(message)
+                return True
+        return False
+
     def distrust(self) -> None:
-        """An answer went missing: before the next command, let the line fall quiet and forget half
-        messages.""" with self._state_lock:
+        """Let the line fall quiet before the next command, and forget half messages: an answer is missing."""
+        with self._state_lock:
             self._heard_at = time.monotonic()
             self._suspicious = True
 
@@ -272,7 +284,8 @@ class SerialPort:
     def _transaction(self, command: Command) -> Iterator[None]:
         patience = 4 * self.answer_timeout
         if not self._lock.acquire(timeout=patience):
-            raise Timeout(command.device, f"the port {self.address} stayed busy for {patience:g} s", command=str(command))
+            problem = f"the port {self.address} stayed busy for {patience:g} s"
+            raise Timeout(command.device, problem, command=str(command))
         try:
             yield
         finally:
@@ -311,10 +324,10 @@ class SerialPort:
             finally:
                 waiter.forget()
 
-    def tell(self, command: Command, *, stop: threading.Event | None = None, waiter: Waiter | None = None) -> None:
-        """Write a command that is not answered, or whose answer ``waiter`` collects later."""
+    def tell(self, command: Command, *, stop: threading.Event | None = None) -> None:
+        """Write a command that is not answered, or whose answer somebody else expects."""
         with self._transaction(command):
-            self._send(command, waiter, stop)
+            self._send(command, None, stop)
 
     def expect(self, command: Command, accept: Callable[[bytes], bool]) -> Waiter:
         """Wait for a message without holding the port, e.g. for the end of a long command."""
@@ -360,8 +373,10 @@ class SerialPort:
         except (OSError, serial.SerialException) as error:
             self._drop(f"was lost ({error})", link)
             raise LinkLost(
-                command.device, f"cannot write to {self.address}: {error}", command=str(command),
-                uncertain=command.moves
+                command.device,
+                f"cannot write to {self.address}: {error}",
+                command=str(command),
+                uncertain=command.moves,
             ) from error
 
     # ------------------------------------------------------------------ stopping
