@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
@@ -31,7 +32,7 @@ class Loop:
         self._real: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._calls: deque[Callable[[], None]] = deque()
-        self._running = False
+        self._running = self._closed = False
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_r, selectors.EVENT_READ, self._drain)
 
@@ -75,6 +76,7 @@ class Loop:
 
     def close(self) -> None:
         """Free the descriptors."""
+        self._closed = True
         self._selector.close()
         os.close(self._wake_r)
         os.close(self._wake_w)
@@ -92,10 +94,10 @@ class Loop:
             heapq.heappop(heap)[2]()
 
     def _wake(self) -> None:
-        try:
-            os.write(self._wake_w, b"x")
-        except BlockingIOError:
-            return  # it is awake already
+        if not self._closed:
+            # full means that it is awake already
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._wake_w, b"x")
 
     def _drain(self) -> None:
         os.read(self._wake_r, 4096)
