@@ -115,6 +115,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "channels",
     "axes",
+    "django_htmx",
     "octolab",
     "users",
     "scheduler",
@@ -134,6 +135,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "octolab.dashboard.thelab.LabAwayMiddleware",
 ]
 
 ROOT_URLCONF = "octolab.urls"
@@ -149,6 +151,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "octolab.dashboard.context.lab",
             ],
         },
     }

@@ -89,6 +89,8 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
             error = exceptions.PermissionDenied(str(error) or _DETAILS[403])
     if not isinstance(error, exceptions.APIException):
         return None
+    from rest_framework.views import set_rollback  # not at the top: views load the parsers, which need this module
+
     set_rollback()
     headers = dict(getattr(error, "headers", {}))
     if wait_s := getattr(error, "wait", None):

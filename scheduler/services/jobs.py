@@ -290,13 +290,19 @@ _TOLERANCE = 1e-9
 # --- inserting ----------------------------------------------------------------------------------------------
 
 
-def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+def job_row(checked: CheckedJob, user: User) -> Job:
+    """Return a checked job as a row that is not saved.
+
+    Raises
+    ------
+    LabNotReady
+        If the lab's clock cannot be read.
+    """
     clock = labtime.clock()
     if clock is None:
         raise LabNotReady("The lab's clock cannot be read, because the document store does not answer. Try again soon.")
-    lab_s = clock.now()
     document, expansion, catalogue = checked.document, checked.expansion, checked.catalogue
-    job = Job(
+    return Job(
         id=expansion.job_id,
         project=checked.project,
         owner=user,
@@ -306,17 +312,19 @@ def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun
         priority=document.priority,
         deadline_at=checked.deadline_at,
         simulated=catalogue.lab.simulated,
-        rerun_of=rerun_of,
-        idempotency_key=key,
-        idempotency_digest=digest,
         submitted_at=timezone.now(),
-        submitted_lab_s=lab_s,
+        submitted_lab_s=clock.now(),
         samples_total=len(expansion.samples),
         steps_total=expansion.steps_total,
     )
+
+
+def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+    job, expansion = job_row(checked, user), checked.expansion
+    job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     insert(job, expansion)
     problems = Problems()
-    claim_places(expansion, lab_s, problems)
+    claim_places(expansion, job.submitted_lab_s, problems)
     _reserve(expansion.consumption(), problems)
     problems.refuse()
     return job

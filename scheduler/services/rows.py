@@ -54,3 +54,38 @@ def insert(job: Job, expansion: Expansion) -> None:
             for sample in [sample.id for sample in step.task.samples] or [None]
         ),
     )
+
+
+def step_rows(job: Job, expansion: Expansion) -> list[Step]:
+    """Return a job's steps as rows that are not saved."""
+    return [
+        Step(
+            id=row.id,
+            job=job,
+            index=row.index,
+            name=row.name,
+            module=row.module,
+            task_name=row.task_name,
+            action=row.action,
+            dormant=row.dormant,
+            block=row.block,
+            devices=row.devices,
+            takes=row.takes,
+            frees=row.frees,
+            settings=row.settings,
+            consumes=row.consumes,
+            adds=row.adds,
+            needs=row.needs,
+            duration_s=row.duration_s,
+        )
+        for row in expansion.steps
+    ]
+
+
+def member_rows(expansion: Expansion) -> list[StepMember]:
+    """Return the members of a job's steps as rows that are not saved."""
+    return [
+        StepMember(step_id=row.id, task_id=row.task.id, sample_id=sample)
+        for row in expansion.steps
+        for sample in [sample.id for sample in row.task.samples] or [None]
+    ]
