@@ -30,6 +30,7 @@ class Facts:
     """Whether any instrument is simulated."""
     hosts: tuple[str, ...]
     scale: float
+    seed: int
 
 
 class Layout:
@@ -143,9 +144,14 @@ class Layout:
         command = (sys.executable, "-m", "octolab.stack.demo", str(job))
         return Service("demo", command, Notifies(), environment, REPOSITORY)
 
-    def simulation(self) -> Service:
+    def simulation(self, facts: Facts) -> Service:
         """Return the simulated world, which outlives every host."""
-        return self._beside_hardware("simulation", "-m", "modules.simulation", "--lab", str(self._options.lab))
+        return self._beside_hardware(
+            "simulation",
+            *("-m", "modules.simulation", "--lab", str(self._options.lab)),
+            *("--links", str(self._options.data / "simulation"), "--scale", f"{facts.scale:g}"),
+            *("--seed", str(facts.seed)),
+        )
 
     def hosts(self, facts: Facts) -> list[Service]:
         """Return the hosts of the lab file."""

@@ -47,6 +47,7 @@ def main() -> int:
             "simulation": any(device.simulated for device in lab.devices),
             "hosts": list(lab.hosts),
             "scale": options.scale or lab.clock.scale,
+            "seed": lab.seed,
         }
         if options.demo:
             answer["demo"] = _demo_user(simulated=lab.simulated)

@@ -92,7 +92,7 @@ class _Stack:
         prepared = await self._prepare(supervisor, layout)
         facts = prepared.facts
         if facts.simulation:
-            await supervisor.start(layout.simulation())
+            await supervisor.start(layout.simulation(facts))
         await supervisor.start(*layout.hosts(facts), *layout.server())
         say("")
         say(f"  {facts.lab} is running{' (simulated)' if facts.simulated else ''}, at {facts.scale:g} times real time")
@@ -131,6 +131,7 @@ class _Stack:
             simulation=found["simulation"],
             hosts=tuple(found["hosts"]),
             scale=found["scale"],
+            seed=found["seed"],
         )
         return _Prepared(facts, **found.get("demo", {}))
 
