@@ -15,6 +15,7 @@ from analysis.documents import DocumentStore, StoreError
 from modules.contract import clock as lab_clock
 from modules.contract import lab as lab_file
 from modules.contract.clock import LabClock
+from modules.contract.ready import announce_ready
 from octolab.ids import new_id
 
 from .attempt import Bench
@@ -95,6 +96,7 @@ class Host:
         for part in (live, shipper, wire_log, heartbeat, controls, claimer):
             part.start()
         log.info("host %s serves %s", settings.name, ", ".join(self._modules))
+        announce_ready(", ".join(self._modules))
         try:
             serve(build_celery(settings.redis_url), self._modules, claimer.take, _malformed)
         except SystemExit:
