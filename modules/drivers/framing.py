@@ -43,8 +43,10 @@ def cut_blocks(buffer: bytearray) -> list[bytes]:
 
 
 def cut_lines_and_data(buffer: bytearray) -> list[bytes]:
-    """Cut lines; a line ``<id> DATA <name> <count> <size> <crc32>`` takes the ``size`` bytes behind it
-    along.""" messages = [] while (end := buffer.find(b"\n")) >= 0:
+    """Cut lines; behind a line ``<id> DATA <name> <count> <size> <crc32>`` its ``size`` bytes belong to
+    it."""
+    messages: list[bytes] = []
+    while (end := buffer.find(b"\n")) >= 0:
         line = bytes(buffer[:end]).rstrip(b"\r")
         header = DATA_HEADER.match(line)
         length = end + 1 + (int(header[1]) if header else 0)

@@ -31,13 +31,21 @@ WRITE_LOCK_S = 0.05
 
 @dataclass(frozen=True)
 class Wire:
-    """How an instrument speaks: the line's parameters, and how its messages are cut from the stream."""
+    """How an instrument speaks: the line's parameters, and how its messages are cut from the stream.
+
+    Attributes
+    ----------
+    anonymous : bool
+        Several devices share the line and their answers do not tell whose they are: an urgent stop for one
+        then ends the transactions of the others too, which have to ask again.
+    """
 
     baudrate: int = 9600
     bytesize: int = 8
     parity: str = "N"
     stopbits: float = 1
     cut: Cutter = cut_lines
+    anonymous: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Waiter:
         self.command = command
         self.accept = accept
         self.written = False
+        self.listening = True
         self._port = port
         self._done = threading.Event()
         self._message: bytes | None = None
@@ -96,13 +105,22 @@ class Waiter:
         return self._done.is_set()
 
     def result(self, timeout: float) -> bytes:
-        """Return the message; raise what ended the wait, or `Timeout` or `BadReply` after ``timeout`` real
-        seconds.""" if not self._done.wait(timeout):
+        """Return the message, or raise what ended the wait.
+
+        Raises
+        ------
+        Timeout, BadReply
+            Nothing came, or only nonsense, within ``timeout`` real seconds.
+        LinkLost, Stopped
+        """
+        if not self._done.wait(timeout):
             self._port.distrust()
             name, text, unsure = self.command.device, str(self.command), self.command.moves
             if self._noise:
                 heard = bytes(self._noise)
-                raise BadReply(name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure)
+                raise BadReply(
+                    name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure
+                )
             raise Timeout(name, f"no answer within {timeout:g} s", command=text, uncertain=unsure)
         if self._error is not None:
             raise self._error
@@ -251,18 +269,22 @@ class SerialPort:
         with self._state_lock:
             self._heard_at = time.monotonic()
             self._buffer += data
-            messages = self.wire.cut(self._buffer)
-            for message in messages:
-                taker = next((w for w in self._waiters if not w.done and w.accept(message)), None)
-                if taker is not None:
-                    taker.put(message)
-            for waiter in self._waiters:
-                if not waiter.done:
-                    waiter.noise(data)
+            takers = [self._hand_on(message) for message in self.wire.cut(self._buffer)]
+            if not any(takers):
+                for waiter in self._waiters:
+                    if waiter.listening:
+                        waiter.noise(data)
+
+    def _hand_on(self, message: bytes) -> bool:
+        for waiter in self._waiters:
+            if waiter.listening and not waiter.done and waiter.accept(message):
+                waiter.put(message)
+                return True
+        return False
 
     def distrust(self) -> None:
-        """An answer went missing: before the next command, let the line fall quiet and forget half
-        messages.""" with self._state_lock:
+        """Let the line fall quiet before the next command, and forget half messages: an answer is missing."""
+        with self._state_lock:
             self._heard_at = time.monotonic()
             self._suspicious = True
 
@@ -272,7 +294,8 @@ class SerialPort:
     def _transaction(self, command: Command) -> Iterator[None]:
         patience = 4 * self.answer_timeout
         if not self._lock.acquire(timeout=patience):
-            raise Timeout(command.device, f"the port {self.address} stayed busy for {patience:g} s", command=str(command))
+            problem = f"the port {self.address} stayed busy for {patience:g} s"
+            raise Timeout(command.device, problem, command=str(command))
         try:
             yield
         finally:
@@ -304,17 +327,20 @@ class SerialPort:
         LinkLost, Timeout, BadReply, Stopped
         """
         with self._transaction(command):
-            waiter = self.expect(command, accept)
+            waiter = Waiter(self, command, accept)
+            waiter.listening = False  # until the command is written: what comes before is no answer to it
+            with self._state_lock:
+                self._waiters.insert(0, waiter)  # before those who only listen
             try:
                 self._send(command, waiter, stop)
                 return waiter.result(self.answer_timeout if timeout is None else timeout)
             finally:
                 waiter.forget()
 
-    def tell(self, command: Command, *, stop: threading.Event | None = None, waiter: Waiter | None = None) -> None:
-        """Write a command that is not answered, or whose answer ``waiter`` collects later."""
+    def tell(self, command: Command, *, stop: threading.Event | None = None) -> None:
+        """Write a command that is not answered, or whose answer somebody else expects."""
         with self._transaction(command):
-            self._send(command, waiter, stop)
+            self._send(command, None, stop)
 
     def expect(self, command: Command, accept: Callable[[bytes], bool]) -> Waiter:
         """Wait for a message without holding the port, e.g. for the end of a long command."""
@@ -328,17 +354,21 @@ class SerialPort:
             self._waiters.remove(waiter)
 
     def _send(self, command: Command, waiter: Waiter | None, stop: threading.Event | None) -> None:
-        self._let_settle()
         if self.before_command is not None:
             self.before_command(command.device, command.data, command.moves)
-        self._speaking = command.device
-        with self._write_lock:
-            # under the write lock: a stop that is written next is certain to come after this command
-            if stop is not None and stop.is_set():
-                raise Stopped(command.device, "was stopped before this command", command=str(command))
-            if waiter is not None:
-                waiter.written = True
-            self._write(command)
+        while True:
+            self._let_settle()
+            with self._write_lock:
+                if self._suspicious:
+                    continue  # an urgent stop came in between
+                # under the write lock: a stop that is written next is certain to come after this command
+                if stop is not None and stop.is_set():
+                    raise Stopped(command.device, "was stopped before this command", command=str(command))
+                if waiter is not None:
+                    waiter.written = waiter.listening = True
+                self._speaking = command.device
+                self._write(command)
+                return
 
     def _let_settle(self) -> None:
         if not self._suspicious:
@@ -360,8 +390,10 @@ class SerialPort:
         except (OSError, serial.SerialException) as error:
             self._drop(f"was lost ({error})", link)
             raise LinkLost(
-                command.device, f"cannot write to {self.address}: {error}", command=str(command),
-                uncertain=command.moves
+                command.device,
+                f"cannot write to {self.address}: {error}",
+                command=str(command),
+                uncertain=command.moves,
             ) from error
 
     # ------------------------------------------------------------------ stopping
@@ -376,6 +408,7 @@ class SerialPort:
         """
         held = self._write_lock.acquire(timeout=WRITE_LOCK_S)
         try:
+            self._end_transactions(device)
             self._write(Command(device, data, urgent=True))
             sent = True
         except DeviceError:
@@ -383,12 +416,20 @@ class SerialPort:
         finally:
             if held:
                 self._write_lock.release()
-        with self._state_lock:
-            mine = [w for w in self._waiters if w.command.device == device and not w.command.urgent]
-        for waiter in mine:
-            command = waiter.command
-            waiter.fail(Stopped(device, "was stopped", command=str(command), uncertain=command.moves))
         return sent
+
+    def _end_transactions(self, device: str) -> None:
+        with self._state_lock:
+            waiting = [waiter for waiter in self._waiters if not waiter.command.urgent]
+        for waiter in waiting:
+            command, text = waiter.command, str(waiter.command)
+            if command.device == device:
+                waiter.fail(Stopped(device, "was stopped", command=text, uncertain=command.moves))
+            elif self.wire.anonymous:
+                problem = f"was disturbed by a stop for {device} on the same bus"
+                waiter.fail(BadReply(command.device, problem, command=text, uncertain=command.moves))
+        if self.wire.anonymous:
+            self.distrust()
 
     def ask_urgent(self, device: str, data: bytes, accept: Callable[[bytes], bool], timeout: float) -> bytes:
         """Write like `urgent`, and return the first message that ``accept`` takes.

@@ -86,7 +86,7 @@ class SyringePump(SerialDevice):
         Volume of a full stroke in µL.
     """
 
-    wire = Wire(baudrate=9600, cut=cut_blocks)
+    wire = Wire(baudrate=9600, cut=cut_blocks, anonymous=True)
 
     def __init__(
         self,
@@ -258,7 +258,8 @@ class SyringePump(SerialDevice):
             except ValueError:
                 continue
             if status & READY:
-                # the first answer may be the one to the terminate, or another pump's: take two in a row
+                # this may have been another pump's, asked before the stop; the one after it is ours, whether
+                # it answers the terminate or the query
                 again, _ = parse_answer(
                     self.port.ask_urgent(self.name, query, _is_answer, remaining(deadline))
                 )

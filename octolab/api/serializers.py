@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.drainage import set_override
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -34,6 +35,8 @@ class CommaList(serializers.Field[Any, Any, Any, Any]):
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.choices = choices
+        one = "|".join(choices)
+        set_override(self, "field", {"type": "string", "pattern": f"^({one})(,({one}))*$"})
 
     def to_internal_value(self, data: Any) -> list[str]:
         """Return the choices; refuse what is not one."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from octolab.labtime import moment
-from scheduler.models import Event, Job, Sample, Step, Task
+from scheduler.models import Event, Job, Request, Sample, Step, Task
 from scheduler.states import JobState, SampleState, StepState
 
 IBM_STATUS: dict[str, str] = {
@@ -40,7 +40,7 @@ IBM_STATUS: dict[str, str] = {
 class MomentField(serializers.Field[Any, Any, Any, Any]):
     """A moment of lab time."""
 
-    def __init__(self, source: str, **kwargs: Any) -> None:
+    def __init__(self, source: str | None = None, **kwargs: Any) -> None:
         super().__init__(source=source, read_only=True, **kwargs)
 
     def to_representation(self, value: float) -> dict[str, Any] | None:
@@ -80,6 +80,16 @@ class JobOutput(serializers.ModelSerializer[Job]):
         return IBM_STATUS[job.state]
 
 
+def shown_job(job: Job) -> dict[str, Any]:
+    """Return what the API shows of a job. The serializer is built once: building it takes longer than using it."""
+    return _job_output().to_representation(job)
+
+
+@cache
+def _job_output() -> JobOutput:
+    return JobOutput()
+
+
 class SampleOutput(serializers.ModelSerializer[Sample]):
     """A sample of a job."""
 
@@ -88,7 +98,17 @@ class SampleOutput(serializers.ModelSerializer[Sample]):
 
     class Meta:
         model = Sample
-        fields: tuple[str, ...] = ("id", "index", "name", "parameters", "source", "state", "reason", "contents", "places")
+        fields: tuple[str, ...] = (
+            "id",
+            "index",
+            "name",
+            "parameters",
+            "source",
+            "state",
+            "reason",
+            "contents",
+            "places",
+        )
         read_only_fields: tuple[str, ...] = fields
 
     def get_places(self, sample: Sample) -> list[str]:
@@ -161,6 +181,15 @@ class EventOutput(serializers.ModelSerializer[Event]):
         read_only_fields = fields
 
 
+class WishOutput(serializers.ModelSerializer[Request]):
+    """A wish that the scheduler will apply: look at the thing itself, or at the events, for what came of it."""
+
+    class Meta:
+        model = Request
+        fields = ("id", "verb", "made_at", "applied_at", "refused")
+        read_only_fields = fields
+
+
 def listed(name: str, of: type[serializers.BaseSerializer[Any]]) -> Any:
     """Return the schema of a page of things."""
     fields: dict[str, Any] = {
@@ -168,6 +197,3 @@ def listed(name: str, of: type[serializers.BaseSerializer[Any]]) -> Any:
         "next": serializers.CharField(allow_null=True, help_text="Address of the next page; null at the end."),
     }
     return type(f"{name}Page", (serializers.Serializer,), fields)
-
-
-Renderer = Callable[[Any], bytes]

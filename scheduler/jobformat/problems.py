@@ -48,18 +48,18 @@ class Problems:
     def __init__(self, task_keys: Sequence[str] = ()) -> None:
         self.task_keys = task_keys
         """Names of the workflow's tasks, for what people read."""
+        self.noted = 0
+        """Counts every problem, also those that were known already."""
         self._found: dict[tuple[str, str], Problem] = {}
 
     def add(self, path: Path, message: str) -> None:
         """Note a problem."""
+        self.noted += 1
         where = pointer(path)
         self._found.setdefault((where, message), Problem(where, message, spoken(path, self.task_keys)))
 
     def __bool__(self) -> bool:
         return bool(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
 
     @property
     def found(self) -> list[Problem]:

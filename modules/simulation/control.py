@@ -1,0 +1,141 @@
+"""The control socket ``<links>/control``: faults and a person's hands, as JSON lines.
+
+===============================================================================================
+================= ``{"do": "fault", "instrument": "arm", "fault": "slow", "seconds": 2, "count": 3}``
+see `faults` ``{"do": "fill", "place": "vial_storage.1.1"}``
+a fresh vessel ``{"do": "remove", "place": "vial_storage.1.1"}``
+take one away ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``
+a reservoir ``{"do": "refill", "instrument": "pipette", "tips": 96}``
+the tip rack ``{"do": "state"}``
+the world ===============================================================================================
+=================
+
+Each is answered ``{"ok": true, …}`` or ``{"ok": false, "error": …}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modules.simulation.loop import Loop
+
+ANSWER_TIMEOUT_S = 10.0
+
+
+class ControlSocket:
+    """The simulation's end.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the socket; one that was left behind is replaced.
+    loop : Loop
+        Waits for orders.
+    obey : callable
+        Carries out an order and returns what is added to the answer; raises `ValueError` or `KeyError`.
+    """
+
+    def __init__(self, path: Path, loop: Loop, obey: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        self._path = path
+        self._loop = loop
+        self._obey = obey
+        self._server: socket.socket | None = None
+        self._clients: dict[socket.socket, bytearray] = {}
+
+    def open(self) -> None:
+        """Listen."""
+        self._path.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX)
+        with _short(self._path) as path:
+            server.bind(path)
+        self._path.chmod(0o600)
+        server.listen()
+        server.setblocking(False)
+        self._server = server
+        self._loop.watch(server.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Hear no more."""
+        for client in list(self._clients):
+            self._hang_up(client)
+        if self._server is not None:
+            self._loop.unwatch(self._server.fileno())
+            self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        assert self._server is not None  # noqa: S101 - it is watched only while open
+        client, _ = self._server.accept()
+        client.setblocking(False)
+        self._clients[client] = bytearray()
+        self._loop.watch(client.fileno(), partial(self._read, client))
+
+    def _read(self, client: socket.socket) -> None:
+        try:
+            data = client.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(client)
+            return
+        buffer = self._clients[client]
+        buffer += data
+        while (end := buffer.find(b"\n")) >= 0:
+            line = bytes(buffer[:end])
+            del buffer[: end + 1]
+            with contextlib.suppress(OSError):
+                client.sendall(json.dumps(self._do(line)).encode() + b"\n")
+
+    def _do(self, line: bytes) -> dict[str, Any]:
+        try:
+            order = json.loads(line)
+            if not isinstance(order, dict):
+                raise ValueError("an order is a JSON object")
+            return {"ok": True, **self._obey(order)}
+        except (ValueError, KeyError, TypeError) as error:
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+    def _hang_up(self, client: socket.socket) -> None:
+        del self._clients[client]
+        self._loop.unwatch(client.fileno())
+        client.close()
+
+
+def order(links: Path, **what: Any) -> dict[str, Any]:
+    """Send an order to the simulation that keeps its links in a folder, and return its answer.
+
+    Raises
+    ------
+    ConnectionError, FileNotFoundError
+        No simulation runs there.
+    ValueError
+        The simulation refused; the text says why.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(ANSWER_TIMEOUT_S)
+        with _short(links / "control") as path:
+            client.connect(path)
+        client.sendall(json.dumps(what).encode() + b"\n")
+        with client.makefile("rb") as answers:
+            answer: dict[str, Any] = json.loads(answers.readline())
+    if not answer.pop("ok"):
+        raise ValueError(answer["error"])
+    return answer
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Any:
+    """Give a short name for a socket: the kernel takes no more than 107 characters."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,107 @@
+"""The operators' routes: what needs a person, and the person's decision."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from octolab.api.serializers import StrictSerializer, body
+from octolab.api.views import ApiView, asker
+from scheduler.models import Device, Step
+from scheduler.services import requests
+from scheduler.states import StepState
+from users.models import LabRole, Scope
+from users.permissions import needs
+
+from . import verbs
+from .lab import DeviceOutput
+from .outputs import MomentField, WishOutput
+
+_TAG = ["operators"]
+_OPERATOR = needs(Scope.DEVICES_CONTROL, lab_role=LabRole.Role.OPERATOR)
+
+
+class InterruptedOutput(serializers.ModelSerializer[Step]):
+    """An interrupted step that waits for a decision."""
+
+    job = serializers.UUIDField(source="job_id", read_only=True)
+    job_name = serializers.CharField(source="job.name", read_only=True)
+    owner = serializers.CharField(source="job.owner.username", read_only=True)
+    started = MomentField("started_lab_s")
+    blocked_devices = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Step
+        fields = (
+            *("id", "job", "job_name", "owner", "module", "task_name", "name", "attempt", "reason", "started"),
+            *("devices", "blocked_devices"),
+        )
+        read_only_fields = fields
+
+    def get_blocked_devices(self, step: Step) -> list[str]:
+        """Return the devices that stand still until somebody decides."""
+        attempt = f"{step.block}/{step.attempt}"
+        return list(Device.objects.filter(attempt_id=attempt).order_by("id").values_list("id", flat=True))
+
+
+class AttentionOutput(serializers.Serializer[Any]):
+    """What needs an operator."""
+
+    steps = InterruptedOutput(many=True)
+    devices = DeviceOutput(many=True)
+
+
+class Attention(ApiView):
+    """What needs an operator."""
+
+    access = {"GET": _OPERATOR}
+
+    @extend_schema(operation_id="operator_attention", responses=AttentionOutput, tags=_TAG)
+    def get(self, request: Request) -> Response:
+        """List the interrupted steps of your modules, and the devices that nobody may use until somebody decides."""
+        user = asker(request)
+        steps = Step.objects.filter(state=StepState.INTERRUPTED).select_related("job__owner").order_by("id")
+        devices = Device.objects.filter(state__in=("unknown", "error", "estopped")).order_by("id")
+        return Response(
+            AttentionOutput(
+                {
+                    "steps": [step for step in steps if user.operates(step.module)],
+                    "devices": [device for device in devices if any(map(user.operates, device.modules))],
+                }
+            ).data
+        )
+
+
+class DecideInput(StrictSerializer):
+    """An operator's decision about an interrupted step."""
+
+    decision = serializers.ChoiceField(
+        ["done", "failed", "repeat"],
+        help_text="*done*: it was done in full. *failed*: give the sample up. *repeat*: do it again.",
+    )
+    note = serializers.CharField(max_length=2000, help_text="What you saw at the bench; kept for ever.")
+
+
+class Decide(ApiView):
+    """Deciding on an interrupted step."""
+
+    access = {"POST": _OPERATOR}
+    problems = {"POST": (409,)}
+
+    @extend_schema(operation_id="steps_decide", request=DecideInput, responses={202: WishOutput}, tags=_TAG)
+    def post(self, request: Request, step_id: UUID) -> Response:
+        """Decide what an interrupted step was: *done*, *failed*, or to *repeat*. Operators of its module."""
+        step = get_object_or_404(Step.objects.select_related("job"), pk=step_id)
+        if not asker(request).operates(step.module):
+            raise Http404
+        wish = body(DecideInput, request)
+        with verbs.as_problems():
+            answer = requests.decide(asker(request), step, wish["decision"], wish["note"], wait_s=0)
+        return verbs.wished(request, answer)

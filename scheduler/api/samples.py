@@ -1,0 +1,85 @@
+"""Samples over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from octolab.api.views import ApiView, asker
+from scheduler.models import Job, Sample
+from scheduler.services import requests
+from users.models import Scope
+from users.permissions import needs
+
+from . import verbs
+from .outputs import MomentField, SampleOutput, WishOutput
+
+_TAG = ["samples"]
+
+
+class HistoryOutput(serializers.Serializer[Any]):
+    """One step of a sample's life."""
+
+    step = serializers.UUIDField(source="step.id")
+    name = serializers.CharField(source="step.name")
+    module = serializers.CharField(source="step.module")
+    task = serializers.CharField(source="step.task_name")
+    state = serializers.CharField(source="step.state")
+    started = MomentField("step.started_lab_s")
+    ended = MomentField("step.ended_lab_s")
+    run_uid = serializers.UUIDField(allow_null=True)
+    ok = serializers.BooleanField(allow_null=True)
+    error = serializers.CharField()
+
+
+class SampleDetailOutput(SampleOutput):
+    """A sample with its history."""
+
+    job = serializers.UUIDField(source="job_id", read_only=True)
+    history = HistoryOutput(many=True, read_only=True)
+
+    class Meta(SampleOutput.Meta):
+        fields = (*SampleOutput.Meta.fields, "job", "history")
+        read_only_fields = fields
+
+
+class SampleDetail(ApiView):
+    """One sample."""
+
+    access = {"GET": needs(Scope.JOBS_READ)}
+
+    @extend_schema(operation_id="samples_get", responses=SampleDetailOutput, tags=_TAG)
+    def get(self, request: Request, sample_id: UUID) -> Response:
+        """Show a sample: where it comes from, what is in it, where it stands, and what was done to it."""
+        sample = get_object_or_404(_visible(request), pk=sample_id)
+        members = sample.step_members.select_related("step").order_by("step__index")
+        sample.history = [row for row in members if not row.step.dormant or row.step.started_lab_s is not None]  # type: ignore[attr-defined]
+        return Response(SampleDetailOutput(sample).data)
+
+
+class Collect(ApiView):
+    """Taking a sample away."""
+
+    access = {"POST": needs(Scope.JOBS_WRITE)}
+    problems = {"POST": (409,)}
+
+    @extend_schema(operation_id="samples_collect", request=None, responses={202: WishOutput}, tags=_TAG)
+    def post(self, request: Request, sample_id: UUID) -> Response:
+        """Tell that a stored sample was taken away: its place is free for others then."""
+        user = asker(request)
+        samples = Sample.objects.all() if user.operates() else _visible(request)
+        sample = get_object_or_404(samples.select_related("job__project"), pk=sample_id)
+        with verbs.as_problems():
+            answer = requests.collect(user, sample, wait_s=0)
+        return verbs.wished(request, answer)
+
+
+def _visible(request: Request) -> Any:
+    jobs = Job.objects.visible_to(asker(request))
+    return Sample.objects.filter(job__in=jobs).prefetch_related("places")

@@ -1,0 +1,30 @@
+"""The routes of jobs, samples and the lab, below ``/api/v1/``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from . import events, jobs, lab, operator, samples
+
+urlpatterns = [
+    path("jobs", jobs.Jobs.as_view()),
+    path("jobs/preview", jobs.Preview.as_view()),
+    path("jobs/<uuid:job_id>", jobs.JobDetail.as_view()),
+    path("jobs/<uuid:job_id>/cancel", jobs.Cancel.as_view()),
+    path("jobs/<uuid:job_id>/rerun", jobs.Rerun.as_view()),
+    path("jobs/<uuid:job_id>/logs", jobs.Logs.as_view()),
+    path("jobs/<uuid:job_id>/metrics", jobs.Metrics.as_view()),
+    path("schemas/job", jobs.JobSchema.as_view()),
+    path("events", events.Events.as_view()),
+    path("modules", lab.Modules.as_view()),
+    path("modules/<slug:module_id>", lab.ModuleDetail.as_view()),
+    path("devices", lab.Devices.as_view()),
+    path("plan", lab.Plan.as_view()),
+    path("stocks", lab.Stocks.as_view()),
+    path("stocks/<slug:stock_id>/refill", lab.Refill.as_view()),
+    path("storage", lab.Storage.as_view()),
+    path("samples/<uuid:sample_id>", samples.SampleDetail.as_view()),
+    path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
+    path("operator/attention", operator.Attention.as_view()),
+    path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
+]

@@ -1,0 +1,199 @@
+"""What the lab offers, as the server knows it: the lab file, the manifests in force, and the stocks' facts.
+
+No driver code is imported. A catalogue is made once and kept until something changes; see :func:`current`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from modules.contract import manifest as contract
+from modules.contract.lab import Lab, load
+from modules.contract.manifest import Manifest
+
+FRESH_S = 1.0
+"""How long a catalogue is used before the database is asked whether it still holds (real seconds)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A kind of place in the lab: vial slots, a storage."""
+
+    id: str
+    capacity: int
+    resource: contract.Resource
+    keepers: dict[str, contract.Resource]
+    """Modules that have it, and what each says of it."""
+
+    @property
+    def storage(self) -> bool:
+        """Whether samples may stay here after their job."""
+        return self.resource.storage
+
+    def cleanup(self, instances: Iterable[str]) -> str | None:
+        """Return the ``module.task`` that brings a lost sample from here to where it can stay."""
+        return self._way_out("cleanup", instances)
+
+    def put_away(self, instances: Iterable[str]) -> str | None:
+        """Return the ``module.task`` that does so at the end of a workflow."""
+        return self._way_out("put_away", instances)
+
+    def _way_out(self, kind: str, instances: Iterable[str]) -> str | None:
+        """Return a task of one of these modules, else of any other."""
+        for instance in (*instances, *self.keepers):
+            task = getattr(self.keepers.get(instance), kind, None)
+            if task is not None:
+                return f"{instance}.{task}"
+        return None
+
+    def name(self, index: int) -> str:
+        """Return the name of a place: ``vial_storage.1.4``."""
+        return f"{self.id}.{self.resource.label(index)}"
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {self.name(index): index for index in range(self.capacity)}
+
+    def index(self, name: str) -> int | None:
+        """Return the number (from 0) of a named place, None if there is none of that name."""
+        return self._indices.get(name)
+
+
+@dataclass(frozen=True)
+class StockFacts:
+    """What is known of a stock, apart from how much there is."""
+
+    unit: str
+    title: str = ""
+    solution: str | None = None
+    concentration: str | None = None
+
+
+class Catalogue:
+    """Everything that a job is checked against, apart from people, levels and who stands where.
+
+    Parameters
+    ----------
+    lab
+        The lab file.
+    manifests
+        Module instance → manifest in force. An instance whose host has never run is missing.
+    hashes
+        Module instance → hash of its manifest; computed if left out.
+    stocks
+        Stock id → facts; those of the lab file if left out.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        manifests: Mapping[str, Manifest],
+        *,
+        hashes: Mapping[str, str] | None = None,
+        stocks: Mapping[str, StockFacts] | None = None,
+    ) -> None:
+        self.lab = lab
+        self.manifests = dict(manifests)
+        self.hashes = dict(hashes) if hashes is not None else {k: m.hash() for k, m in manifests.items()}
+        self.stocks = (
+            dict(stocks)
+            if stocks is not None
+            else {s.id: StockFacts(s.unit, s.title, s.solution, s.concentration) for s in lab.stocks}
+        )
+        self.devices = frozenset(device.id for device in lab.devices)
+        self.compiled: dict[tuple[str, str], Any] = {}
+        """Room for what others derive from a task (see :mod:`scheduler.generator.offers`)."""
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """All kinds of places by id."""
+        places: dict[str, Place] = {}
+        for instance, manifest in self.manifests.items():
+            for local, resource in manifest.resources.items():
+                place = self.lab.resource_id(instance, local)
+                if place not in places:
+                    places[place] = Place(place, self.lab.capacity(instance, local, manifest), resource, {})
+                places[place].keepers[instance] = resource
+        return places
+
+    @cached_property
+    def task_names(self) -> tuple[str, ...]:
+        """All tasks of all modules, as ``module.task``."""
+        return tuple(f"{instance}.{task.name}" for instance, m in self.manifests.items() for task in m.tasks)
+
+
+def solution_stock(catalogue: Catalogue, instance: str, name: str) -> str | None:
+    """Return the stock behind a consumable that a parameter names, None if the module has none of that name."""
+    local = name.lower()
+    if local not in catalogue.manifests[instance].consumables:
+        return None
+    return catalogue.lab.stock_id(instance, local)
+
+
+# --- the one in force ---------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_cached: tuple[Path, tuple[Any, ...], Catalogue] | None = None
+_asked_s = float("-inf")
+
+
+def current() -> Catalogue:
+    """Return the catalogue in force.
+
+    Raises
+    ------
+    modules.contract.lab.LabFileError
+        If the lab file cannot be used.
+    """
+    global _cached, _asked_s
+    from django.conf import settings
+
+    path = Path(settings.LAB_FILE)
+    with _lock:
+        if _cached is not None and _cached[0] == path and time.monotonic() - _asked_s < FRESH_S:
+            return _cached[2]
+    state = _state(path)
+    with _lock:
+        _asked_s = time.monotonic()
+        if _cached is not None and _cached[:2] == (path, state):
+            return _cached[2]
+    catalogue = _load(path, state)
+    with _lock:
+        _cached = (path, state, catalogue)
+        _asked_s = time.monotonic()
+    return catalogue
+
+
+def forget() -> None:
+    """Have :func:`current` look anew."""
+    global _cached
+    with _lock:
+        _cached = None
+
+
+def _state(path: Path) -> tuple[Any, ...]:
+    """Return what the catalogue depends on."""
+    from .models import Module, Stock
+
+    modules = tuple(Module.objects.order_by("id").values_list("id", "manifest_id"))
+    stocks = tuple(Stock.objects.order_by("id").values_list("id", "unit", "title", "solution", "concentration"))
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return changed, modules, stocks
+
+
+def _load(path: Path, state: tuple[Any, ...]) -> Catalogue:
+    from .models import Manifest as StoredManifest
+
+    _, modules, stocks = state
+    lab = load(path)
+    hashes = {instance: hash_ for instance, hash_ in modules if hash_ is not None and instance in lab.modules}
+    documents = StoredManifest.objects.in_bulk(list(hashes.values()))
+    manifests = {instance: Manifest.model_validate(documents[hash_].document) for instance, hash_ in hashes.items()}
+    facts = {row[0]: StockFacts(*row[1:]) for row in stocks}
+    return Catalogue(lab, manifests, hashes=hashes, stocks=facts)

@@ -1,0 +1,411 @@
+"""From a job document to samples, tasks and steps; finds on the way whatever cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from modules.contract import manifest as contract
+from modules.contract.arithmetic import ExpressionError
+from octolab.ids import derived_id
+from scheduler.catalogue import Catalogue
+from scheduler.jobformat.model import FromPosition, FromSample, JobDocument
+from scheduler.jobformat.problems import Path, Problems
+
+from .contents import Bench
+from .offers import Offer, StepValues, find
+from .parameters import Resolved, Resolver
+from .rows import Expansion, SampleRow, StepRow, TaskRow
+from .sweep import SampleSpec, expand_samples
+from .whereabouts import Whereabouts, check_order, check_room, follow
+from .workflow import Node, Workflow, build
+
+MAX_STEPS = 20_000
+
+_ONCE = StepValues(0.0, 1, None, {}, {}, None, 0.0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A sample of an earlier job, where it stands and what is in it."""
+
+    place: str
+    index: int
+    contents: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class _Sample:
+    """One sample on its way through the workflow."""
+
+    spec: SampleSpec
+    row: SampleRow
+    where: Whereabouts = field(default_factory=Whereabouts)
+    volume_ul: float = 0.0
+
+
+class Expander:
+    """Expands one job.
+
+    Parameters
+    ----------
+    earlier
+        Samples of earlier jobs that this one may take over, by id.
+    problems
+        Gets whatever is wrong; the expansion is of use only if there is nothing.
+    """
+
+    def __init__(
+        self,
+        document: JobDocument,
+        catalogue: Catalogue,
+        job_id: UUID,
+        keys: Sequence[str],
+        problems: Problems,
+        earlier: Mapping[UUID, Earlier],
+    ) -> None:
+        self._catalogue = catalogue
+        self._problems = problems
+        self._earlier = earlier
+        self._out = Expansion(job_id)
+        self._workflow: Workflow = build(document, catalogue, keys, problems)
+        self._resolver = Resolver(self._workflow, document.parameters, problems)
+        self._bench = Bench(catalogue, problems)
+        # where a task is unknown, nobody can tell where the samples are afterwards
+        self._lost = any(node.offer is None for node in self._workflow.nodes)
+        self._tails: dict[tuple[int, int | None], tuple[UUID, ...]] = {}
+        self._samples = self._start(document)
+
+    def expand(self) -> Expansion:
+        """Return all rows."""
+        if not self._lost:
+            check_order(self._workflow, self._problems)
+        groups = [(scope, list(nodes)) for scope, nodes in groupby(self._workflow.order, key=lambda node: node.scope)]
+        for scope, nodes in groups:
+            if scope != "one":
+                for node in nodes:
+                    self._together(node)
+                continue
+            for sample in self._samples:
+                for node in nodes:
+                    self._task(node, [sample])
+                if nodes is groups[-1][1]:
+                    self._put_away(sample)
+        for sample in self._samples:
+            self._put_away(sample)
+        self._prepare_cleanup()
+        self._out.samples = [sample.row for sample in self._samples]
+        self._out.modules = tuple(dict.fromkeys(task.module for task in self._out.tasks))
+        for index, step in enumerate(self._out.steps):
+            step.index = index
+        return self._out
+
+    # --- samples
+
+    def _start(self, document: JobDocument) -> list[_Sample]:
+        if not self._workflow.takes_samples:
+            if document.samples is not None:
+                self._problems.add(("samples",), "No task of the workflow takes a sample; leave `samples` out.")
+            return []
+        samples = []
+        for index, spec in enumerate(expand_samples(document, self._problems)):
+            row = SampleRow(
+                derived_id(self._out.job_id, f"sample/{index}"), index, spec.name, spec.parameters, {"kind": "made"}, []
+            )
+            sample = _Sample(spec, row)
+            if spec.source is not None:
+                self._take_over(sample, spec.source, (*spec.path, "from"))
+            samples.append(sample)
+        self._refuse_shared_sources(samples)
+        return samples
+
+    def _take_over(self, sample: _Sample, source: FromSample | FromPosition, path: Path) -> None:
+        match source:
+            case FromSample(sample=sample_id):
+                found = self._earlier.get(sample_id)
+                if found is None:
+                    self._lost = True
+                    return
+                sample.row.source = {"kind": "sample", "sample": str(sample_id)}
+                sample.row.contents = [dict(content) for content in found.contents]
+                sample.volume_ul = sum(float(content.get("volume_ul") or 0.0) for content in found.contents)
+                place, index = found.place, found.index
+            case FromPosition(position=position):
+                located = self._locate(position, (*path, "position"))
+                if located is None:
+                    self._lost = True
+                    return
+                sample.row.source = {"kind": "loaded", "position": position}
+                place, index = located
+        sample.row.source |= {"place": place, "index": index}
+        sample.where = Whereabouts(exists=True, held=[place])
+
+    def _locate(self, position: str, path: Path) -> tuple[str, int] | None:
+        stores = [place for place in self._catalogue.places.values() if place.storage]
+        for place in stores:
+            if (index := place.index(position)) is not None:
+                return place.id, index
+        examples = ", ".join(f"`{place.name(0)}` to `{place.name(place.capacity - 1)}`" for place in stores)
+        hint = f"Places for samples are {examples}." if stores else "The lab has no place where samples can be put."
+        self._problems.add(path, f"There is no place `{position[:60]}`. {hint}")
+        return None
+
+    def _refuse_shared_sources(self, samples: Sequence[_Sample]) -> None:
+        seen: dict[tuple[str, int], int] = {}
+        for sample in samples:
+            if (place := sample.row.source.get("place")) is None:
+                continue
+            key = (place, sample.row.source["index"])
+            if key in seen:
+                self._problems.add(
+                    (*sample.spec.path, "from"), f"Sample {seen[key] + 1} of this job is the same; take another one."
+                )
+            seen.setdefault(key, sample.row.index)
+
+    # --- tasks
+
+    def _together(self, node: Node) -> None:
+        """Do a task once for the job, or once for all samples."""
+        self._task(node, self._samples if node.scope == "many" else [])
+        if not self._lost and self._samples:
+            moment = f"at `{node.key}`, which is done once for all samples"
+            check_room(self._catalogue, node.path, (s.where for s in self._samples), self._problems, moment)
+
+    def _task(self, node: Node, samples: Sequence[_Sample]) -> None:
+        if node.offer is None:
+            return
+        resolved = self._resolved(node, samples)
+        steps = self._evaluated(node, node.offer, resolved)
+        if steps is None:
+            self._lost = True
+        if self._lost or steps is None:
+            return
+        for sample in samples:
+            follow(node, node.offer, steps, f"sample `{sample.row.name}`", sample.where, self._problems)
+        if resolved is None or len(self._out.steps) > MAX_STEPS:
+            return
+        single = samples[0].row.index if node.scope == "one" else None
+        task = self._task_row(node.key, node.index, node.offer, resolved.values, samples)
+        needs = list(self._needs(node, single))
+        ids = self._steps(task, node.offer, resolved, steps, samples, needs, node.path)
+        self._tails[node.index, single] = (ids[-1],) if ids else tuple(UUID(need["step"]) for need in needs)
+        if len(self._out.steps) > MAX_STEPS:
+            self._problems.add(
+                ("workflow",),
+                f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples.",
+            )
+
+    def _resolved(self, node: Node, samples: Sequence[_Sample]) -> Resolved | None:
+        if node.scope != "many":
+            return self._resolver.resolve(node, samples[0].spec.parameters if samples else {})
+        all_resolved = [self._resolver.resolve(node, sample.spec.parameters) for sample in samples]
+        if any(resolved != all_resolved[0] for resolved in all_resolved):
+            self._problems.add(
+                (*node.path, "with"), "This task is done once for all samples, so its parameters must not differ."
+            )
+        return all_resolved[0] if all_resolved else None
+
+    def _evaluated(self, node: Node, offer: Offer, resolved: Resolved | None) -> Sequence[StepValues] | None:
+        """Return the values of all steps; None if it is not even known which steps are done."""
+        if resolved is not None:
+            try:
+                return offer.evaluated(resolved.expected)
+            except ExpressionError as error:
+                self._problems.add((*node.path, "with"), f"These values cannot be used: {error}.")
+        if all(step.repeat == "1" for step in offer.task.steps):
+            return [_ONCE] * len(offer.task.steps)
+        return None
+
+    def _needs(self, node: Node, sample: int | None) -> Iterator[dict[str, Any]]:
+        for edge in node.edges:
+            before = self._workflow.nodes[edge.node]
+            if before.scope != "one":
+                tails = self._tails.get((before.index, None), ())
+            elif sample is not None:
+                tails = self._tails.get((before.index, sample), ())
+            else:
+                tails = tuple(t for s in self._samples for t in self._tails.get((before.index, s.row.index), ()))
+            for tail in tails:
+                yield _need(tail, edge.min_s, edge.max_s, edge.on_breach)
+
+    # --- rows
+
+    def _task_row(
+        self,
+        key: str,
+        index: int,
+        offer: Offer,
+        parameters: dict[str, Any],
+        samples: Sequence[_Sample],
+        cleanup: bool = False,
+    ) -> TaskRow:
+        whose = samples[0].row.index if len(samples) == 1 and offer.scope == "one" else "all"
+        kind = "cleanup" if cleanup else "task"
+        row_id = derived_id(self._out.job_id, f"{kind}/{key}/{whose}")
+        row = TaskRow(
+            row_id, key, index, offer.instance, offer.task.name, parameters, cleanup, [s.row for s in samples]
+        )
+        self._out.tasks.append(row)
+        return row
+
+    def _steps(
+        self,
+        task: TaskRow,
+        offer: Offer,
+        resolved: Resolved,
+        values: Sequence[StepValues],
+        samples: Sequence[_Sample],
+        needs: list[dict[str, Any]],
+        path: Path,
+    ) -> list[UUID]:
+        """Append the task's steps; return their ids."""
+        ids: list[UUID] = []
+        previous: StepRow | None = None
+        within_s: float | None = None
+        for step, found in zip(offer.task.steps, values, strict=True):
+            devices = offer.device_ids(step, resolved.expected)
+            for device in devices.keys() - self._catalogue.devices:
+                self._problems.add(
+                    path, f"`{offer.name}` uses the device `{device}`, which the lab file does not define."
+                )
+            for number in range(found.repeat):
+                row = StepRow(
+                    id=derived_id(task.id, f"{step.name}/{number}"),
+                    name=step.name,
+                    module=offer.instance,
+                    task_name=offer.task.name,
+                    action=step.action,
+                    dormant=task.cleanup,
+                    block=task.id,
+                    devices=devices,
+                    takes=list(offer.takes[step.name]),
+                    frees=list(offer.frees[step.name]),
+                    settings=_settings(offer, step, found, samples),
+                    consumes=self._bench.consumption(offer, found, path),
+                    adds=self._bench.addition(offer, found, path),
+                    needs=needs if previous is None else [_need(previous.id, 0.0, within_s, "flag")],
+                    duration_s=found.duration_s,
+                    task=task,
+                )
+                joined = (
+                    previous is not None and within_s == 0 and step.action is not None and previous.action is not None
+                )
+                row.block = previous.block if previous is not None and joined else row.id
+                for sample in samples:
+                    sample.volume_ul += found.volume_ul
+                    self._bench.check_volume(offer, sample.volume_ul, sample.row.name, path)
+                self._out.steps.append(row)
+                ids.append(row.id)
+                previous, within_s = row, found.next_within_s
+        return ids
+
+    # --- the end
+
+    def _prepare_cleanup(self) -> None:
+        """Prepare what is done with each sample if something goes wrong."""
+        for sample in self._samples:
+            if sample.row.source["kind"] == "made" and not sample.where.exists:
+                sample.row.source = {"kind": "none"}
+        if self._problems:
+            return
+        check_room(
+            self._catalogue, ("samples",), (sample.where for sample in self._samples), self._problems, "at the end"
+        )
+        for sample in self._samples:
+            for place in reversed(sample.where.ever):
+                offer = self._offer(self._catalogue.places[place].cleanup(self._instances))
+                if offer is not None:
+                    self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
+
+    def _put_away(self, sample: _Sample) -> None:
+        """Store a sample that stands in a working place when its workflow is over."""
+        if self._problems or self._lost:
+            return
+        path: Path = ("workflow", len(self._workflow.nodes) - 1)
+        needs = [_need(tail, 0.0, None, "flag") for tail in self._sinks(sample)]
+        held = sample.where.held
+        for number in range(10):
+            stands = next((place for place in reversed(held) if not self._catalogue.places[place].storage), None)
+            if stands is None:
+                return
+            offer = self._offer(self._catalogue.places[stands].put_away(self._instances))
+            before = list(held)
+            if offer is not None:
+                for step in offer.task.steps:
+                    for place in offer.frees[step.name]:
+                        if place in held:
+                            held.remove(place)
+            if offer is None or held == before:
+                self._problems.add(
+                    path,
+                    f"Sample `{sample.row.name}` would stay in `{stands}` at the end. Add a task that brings it to "
+                    f"where samples are stored.",
+                )
+                return
+            index = len(self._workflow.nodes) + number
+            needs = self._extra_task(f"end_{offer.task.name}", index, offer, sample, needs, path)
+
+    @property
+    def _instances(self) -> dict[str, None]:
+        """The modules that the workflow uses, in its order."""
+        return dict.fromkeys(node.offer.instance for node in self._workflow.nodes if node.offer is not None)
+
+    def _offer(self, name: str | None) -> Offer | None:
+        return None if name is None else find(self._catalogue, name)
+
+    def _extra_task(
+        self,
+        key: str,
+        index: int,
+        offer: Offer,
+        sample: _Sample,
+        needs: list[dict[str, Any]],
+        path: Path,
+        *,
+        cleanup: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Append a task that the workflow does not name; return what the next one needs."""
+        resolved = Resolved(dict(offer.defaults), dict(offer.defaults))
+        task = self._task_row(key, index, offer, resolved.values, [sample], cleanup)
+        try:
+            values = offer.evaluated(resolved.expected)
+        except ExpressionError as error:
+            self._problems.add(path, f"`{offer.name}` cannot be planned: {error}.")
+            return needs
+        ids = self._steps(task, offer, resolved, values, [sample], needs, path)
+        return [_need(ids[-1], 0.0, None, "flag")] if ids else needs
+
+    def _sinks(self, sample: _Sample) -> Iterator[UUID]:
+        """Yield the last steps of the tasks that no other one waits for."""
+        awaited = {edge.node for node in self._workflow.nodes for edge in node.edges}
+        for node in self._workflow.nodes:
+            if node.index not in awaited:
+                yield from self._tails.get((node.index, sample.row.index if node.scope == "one" else None), ())
+
+
+def _need(step: UUID, min_s: float, max_s: float | None, on_breach: str) -> dict[str, Any]:
+    return {"step": str(step), "min_s": min_s, "max_s": max_s, "on_breach": on_breach}
+
+
+def _settings(offer: Offer, step: contract.Step, values: StepValues, samples: Sequence[_Sample]) -> dict[str, float]:
+    """Return what the step sets, and what its samples hold already."""
+    settings: dict[str, float] = {}
+    for key in step.keeps:
+        for device_key in _device_keys(offer, key):
+            for sample in samples:
+                if device_key in sample.where.settings:
+                    settings[device_key] = sample.where.settings[device_key]
+    for key, value in values.settings.items():
+        for device_key in _device_keys(offer, key):
+            settings[device_key] = value
+    for sample in samples:
+        sample.where.settings |= settings
+    return settings
+
+
+def _device_keys(offer: Offer, key: str) -> list[str]:
+    local, _, setting = key.partition(".")
+    return [f"{device}.{setting}" for device in offer.catalogue.lab.device_ids(offer.instance, local)]

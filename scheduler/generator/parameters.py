@@ -1,0 +1,187 @@
+"""A task's parameters: defaults, references, units and ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modules.contract.arithmetic import ExpressionError, evaluate, names
+from scheduler.jobformat.problems import Path, Problems, did_you_mean
+from scheduler.jobformat.units import UnitError, conversion
+
+from .offers import BadValue, Offer, Parameter
+from .workflow import Node, Workflow
+
+_REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?")
+
+
+@dataclass(slots=True)
+class Resolved:
+    """A task's parameters for one sample.
+
+    Attributes
+    ----------
+    values
+        In the manifest's units; ``{"ref": "task.result"}`` stands for what is not known yet.
+    expected
+        The same with the greatest possible number for what is not known yet.
+    """
+
+    values: dict[str, Any]
+    expected: dict[str, Any]
+
+
+class Resolver:
+    """Resolves the parameters of a workflow's tasks, and notes what is wrong with them."""
+
+    def __init__(self, workflow: Workflow, job: Mapping[str, Any], problems: Problems) -> None:
+        self._workflow = workflow
+        self._job = job
+        self._problems = problems
+        self._known: dict[tuple[int, str], Resolved | None] = {}
+
+    def resolve(self, node: Node, sample: Mapping[str, Any]) -> Resolved | None:
+        """Return a task's parameters for a sample with these parameters; None if they cannot be used.
+
+        Samples that give the same values share the answer.
+        """
+        assert node.offer is not None
+        scope = {**self._job, **sample}
+        written = {name: self._substituted(value, scope) for name, value in node.entry.with_.items()}
+        key = (node.index, repr(written))
+        if key not in self._known:
+            self._known[key] = self._resolve(node, node.offer, written, scope)
+        return self._known[key]
+
+    def _substituted(self, value: Any, scope: Mapping[str, Any]) -> Any:
+        """Put in what the scope knows; leave the rest as it is written."""
+        seen: list[str] = []
+        while isinstance(value, str) and value[:1] == "$" and (match := _REFERENCE.fullmatch(value)):
+            name = match[1]
+            if match[2] is not None or name not in scope or name in seen:
+                break
+            seen.append(name)
+            value = scope[name]
+        if isinstance(value, list):
+            return [self._substituted(item, scope) for item in value]
+        return value
+
+    def _resolve(
+        self, node: Node, offer: Offer, written: Mapping[str, Any], scope: Mapping[str, Any]
+    ) -> Resolved | None:
+        before = self._problems.noted
+        values, expected = dict(offer.defaults), dict(offer.defaults)
+        for name, value in written.items():
+            path: Path = (*node.path, "with", name)
+            parameter = offer.parameters.get(name)
+            if parameter is None:
+                hint = did_you_mean(name, offer.parameters, "The parameter")
+                self._problems.add(path, f"`{offer.name}` has no parameter `{name}`. {hint}")
+                continue
+            reference = _later(value)
+            if reference is not None:
+                values[name] = self._reference(node, parameter, reference, path)
+                expected[name] = parameter.greatest()
+                continue
+            literal = self._literal(value, scope, path)
+            try:
+                values[name] = expected[name] = parameter.accept(literal)
+            except BadValue as error:
+                self._problems.add(path, self._with_source(node, name, value, str(error)))
+        for name, parameter in offer.parameters.items():
+            if parameter.required and name not in written:
+                described = parameter.schema.get("description", "")
+                self._problems.add(
+                    (*node.path, "with"), f"`{offer.name}` needs the parameter `{name}`. {described}".rstrip()
+                )
+        if self._problems.noted > before:
+            return None
+        self._cross_check(node, offer, values)
+        return Resolved(values, expected) if self._problems.noted == before else None
+
+    def _literal(self, value: Any, scope: Mapping[str, Any], path: Path) -> Any:
+        """Return a plain value; note a reference that leads nowhere."""
+        if isinstance(value, list):
+            return [self._literal(item, scope, (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(value, str) or value[:1] != "$":
+            return value
+        if value[:2] == "$$":
+            return value[1:]
+        match = _REFERENCE.fullmatch(value)
+        if match is None:
+            self._problems.add(path, f"`{value[:40]}` is no reference. Write `$name`, or `$$` for a text with `$`.")
+        elif match[2] is not None:
+            self._problems.add(path, "A result of an earlier task cannot stand in a list.")
+        elif match[1] in scope:
+            self._problems.add(path, f"The parameter `{match[1]}` refers to itself.")
+        else:
+            hint = did_you_mean(match[1], scope, "It") if scope else "The job and its samples have no parameters."
+            self._problems.add(path, f"There is no parameter `{match[1]}`. {hint}")
+        return value
+
+    def _with_source(self, node: Node, name: str, value: Any, message: str) -> str:
+        written = node.entry.with_[name]
+        if isinstance(written, str) and written[:1] == "$" and written != value:
+            return f"{written} is `{value}` here. {message}"
+        return message
+
+    def _reference(self, node: Node, parameter: Parameter, reference: tuple[str, str], path: Path) -> dict[str, Any]:
+        key, result_name = reference
+        ref: dict[str, Any] = {"ref": f"{key}.{result_name}"}
+        source = self._workflow.by_key.get(key)
+        if source is None:
+            others = [other.key for other in self._workflow.nodes if other is not node]
+            self._problems.add(path, f"There is no task `{key}` in this workflow. {did_you_mean(key, others)}")
+            return ref
+        if source.offer is None:
+            return ref
+        results = {result.name: result for result in source.offer.task.results}
+        if result_name not in results:
+            hint = did_you_mean(result_name, results, "The result")
+            self._problems.add(path, f"`{source.offer.name}` has no result `{result_name}`. {hint}")
+            return ref
+        result = results[result_name]
+        if not node.ancestors >> source.index & 1:
+            self._problems.add(path, f"`{key}` is not certainly done before this task; add it to `needs`.")
+        elif source.scope != "none" and node.scope != "one":
+            self._problems.add(path, f"`{key}` has a result for each sample, but this task has one value for all.")
+        if result.dtype == "array":
+            self._problems.add(path, f"`{result_name}` is an array; only single values can be referred to.")
+        elif (result.dtype in ("number", "integer")) != parameter.numeric:
+            self._problems.add(
+                path, f"`{result_name}` is a {result.dtype}, but `{parameter.name}` is a {parameter.kind}."
+            )
+        elif parameter.numeric:
+            try:
+                factor, offset = conversion(result.unit, parameter.unit)
+            except UnitError:
+                measured = f"is in `{result.unit}`" if result.unit else "has no unit"
+                self._problems.add(
+                    path,
+                    f"`{result_name}` {measured}, but `{parameter.name}` takes `{parameter.unit or 'plain numbers'}`.",
+                )
+            else:
+                if (factor, offset) != (1.0, 0.0):
+                    ref |= {"factor": factor, "offset": offset}
+        return ref
+
+    def _cross_check(self, node: Node, offer: Offer, values: Mapping[str, Any]) -> None:
+        later = {name for name, value in values.items() if isinstance(value, dict) and "ref" in value}
+        for check in offer.task.checks:
+            if names(check.that) & later:
+                continue
+            try:
+                if not evaluate(check.that, values):
+                    self._problems.add((*node.path, "with"), f"{check.message[0].upper()}{check.message[1:]}.")
+            except ExpressionError as error:
+                self._problems.add((*node.path, "with"), f"{error}.")
+
+
+def _later(value: Any) -> tuple[str, str] | None:
+    """Return task and result that a text refers to, None if it is no such reference."""
+    if not isinstance(value, str) or value[:2] == "$$":
+        return None
+    match = _REFERENCE.fullmatch(value)
+    return (match[1], match[2]) if match is not None and match[2] is not None else None

@@ -1,0 +1,257 @@
+"""Attempts: orders that are out, and what hosts have made of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from scheduler.process.bench import Bench
+from scheduler.process.failures import is_cleanup_of
+from scheduler.process.flow import Flow
+from scheduler.process.live import ATTENDED, LiveStep, Unit
+from scheduler.process.manifests import Manifests
+from scheduler.process.orders import RESEND_S
+from scheduler.process.references import add_results
+from scheduler.states import DeviceState, JobState, StepState
+
+log = structlog.get_logger("octolab.scheduler")
+
+
+class Attempts:
+    """Follows all attempts that are not closed."""
+
+    def __init__(self, flow: Flow, bench: Bench, manifests: Manifests) -> None:
+        self.flow = flow
+        self.bench = bench
+        self.manifests = manifests
+        self.outstanding: dict[str, Unit] = {}
+        """Attempt id → unit: everything that is dispatched or runs at a host."""
+
+    def adopt(self, units: Iterable[Unit]) -> None:
+        """Take over what an earlier scheduler had ordered; unclaimed orders go out again at once."""
+        for unit in units:
+            if unit.state in ATTENDED and not unit.standby:
+                self._follow(unit)
+                unit.sent_at_s = 0.0
+
+    def sent(self, units: Iterable[Unit]) -> None:
+        """Follow units whose orders are going out."""
+        for unit in units:
+            self._follow(unit)
+            unit.sent_at_s = time.monotonic()
+
+    def look(self) -> None:
+        """Read the records of everything outstanding and draw the consequences.
+
+        Raises
+        ------
+        AwayError
+            If the store cannot be read.
+        """
+        if self.outstanding:
+            records = self.bench.attempts(self.outstanding)
+            for attempt_id, record in records.items():
+                unit = self.outstanding.get(attempt_id)
+                if unit is not None:
+                    self.take_in(unit, record)
+
+    def unanswered(self, now_s: float) -> list[Unit]:
+        """Return units whose order nobody claimed for too long: they are sent again, or withdrawn at the deadline.
+
+        Raises
+        ------
+        AwayError
+            If a withdrawal cannot be decided.
+        """
+        again = []
+        for unit in list(self.outstanding.values()):
+            if unit.claimed or unit.state != StepState.DISPATCHED:
+                continue
+            deadline = unit.first.deadline_at
+            if deadline is not None and self.flow.changes.at > deadline:
+                self.withdraw(unit, "nobody claimed the order in time")
+            elif now_s - unit.sent_at_s >= RESEND_S:
+                again.append(unit)
+        return again
+
+    def withdraw(self, unit: Unit, reason: str) -> bool:
+        """Take an order back; False if a host was faster, and the attempt is to be treated as running."""
+        won = self.bench.withdraw(unit.attempt_id, unit.first.module, [step.id for step in unit.steps], reason)
+        if won:
+            self._drop(unit)
+            self.flow.failures.again(unit, reason)
+        else:
+            self._claimed(unit)
+        return won
+
+    def lose(self, unit: Unit) -> None:
+        """Close an attempt whose host has lost its lease.
+
+        Raises
+        ------
+        AwayError
+            If that cannot be decided.
+        """
+        reason = "the host has lost its lease"
+        if self.bench.interrupt(unit.attempt_id, reason):
+            # What the host did after its last record is not known.
+            self._interrupted(unit, {"state": "interrupted", "reason": reason, "touched": True})
+
+    # --- one record
+
+    def take_in(self, unit: Unit, record: Mapping[str, Any]) -> None:
+        """Draw the consequences of an attempt's record."""
+        unit.host, unit.incarnation = record.get("host") or "", record.get("incarnation") or ""
+        match record["state"]:
+            case "claimed":
+                self._claimed(unit)
+            case "running":
+                self._claimed(unit)
+                self._begin(unit, record)
+            case "completed" | "failed" | "aborted":
+                self._close(unit, record)
+            case "interrupted":
+                self._interrupted(unit, record)
+            case "withdrawn":
+                self._drop(unit)
+                self.flow.failures.again(unit, record.get("reason") or "withdrawn")
+
+    def _claimed(self, unit: Unit) -> None:
+        unit.claimed = True
+        self.flow.grants.crowds.claimed(unit)
+
+    def _begin(self, unit: Unit, record: Mapping[str, Any]) -> None:
+        if unit.first.state == StepState.DISPATCHED:
+            at_s = self._time(record.get("started_lab_s"))
+            self.flow.begin(unit.first, at_s)
+            self.flow.plan.begun(unit, at_s)
+
+    def _close(self, unit: Unit, record: Mapping[str, Any]) -> None:
+        self._drop(unit)
+        flow, state = self.flow, record["state"]
+        ended_s = self._time(record.get("ended_lab_s"))
+        touched = bool(record.get("touched"))
+        # What was ordered in vain has not begun; a job counts as started only by what was done.
+        if state == "completed" or touched or record.get("started_lab_s") is not None:
+            self._begin(unit, record)
+        failed = self._outcomes(unit, record)
+        any_done = any(member.ok for member in unit.first.alive)
+        if state == "completed" or (state == "failed" and any_done):
+            # Lost before the steps are completed, so that their places are not given back as if all had gone well.
+            lost = [member for member in unit.steps[-1].members if member.pk in failed]
+            for member in lost:
+                flow.failures.lose(member.sample, member.error or "failed")
+            self._complete_steps(unit, record, ended_s, unit.steps)
+            flow.release(unit)
+            flow.plan.ended(unit, ended_s)
+            for member in lost:
+                flow.failures.clean_up(member.sample)
+            self.settle(unit)
+            return
+        reason = record.get("error") or record.get("reason") or state
+        if state == "failed" and self._may_repeat(unit, touched):
+            log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
+            flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
+            return
+        done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
+        self._complete_steps(unit, record, ended_s, done)
+        flow.plan.mark_stale()
+        if all(step.final for step in unit.steps):
+            # Everything was done, and then something failed: the samples are lost all the same.
+            flow.release(unit)
+            for member in unit.first.alive:
+                flow.failures.lose(member.sample, reason)
+            return
+        flow.failures.end(
+            unit,
+            StepState.ABORTED if state == "aborted" else StepState.FAILED,
+            reason,
+            at_s=ended_s,
+            touched=touched,
+        )
+
+    def _complete_steps(self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]) -> None:
+        ends = record.get("step_ends_lab_s") or {}
+        before_s = unit.first.started_s
+        for step in steps:
+            if step.final:
+                continue
+            if step.started_s is None:
+                step.started_s = before_s
+            before_s = min(self._time(ends.get(step.id, ended_s)), max(ended_s, 0.0))
+            self.flow.complete(step, before_s)
+
+    def _outcomes(self, unit: Unit, record: Mapping[str, Any]) -> set[int]:
+        """Note outcomes and results; return the members (of the last step) that failed."""
+        outcomes = {(o.get("task_id"), o.get("sample_id")): o for o in record.get("outcomes") or ()}
+        failed = set()
+        for step in unit.steps:
+            for member in step.alive:
+                outcome = outcomes.get((member.task.id, member.sample.id))
+                member.ok = record["state"] == "completed" if outcome is None else bool(outcome.get("ok"))
+                member.error = "" if member.ok else str((outcome or {}).get("error") or record.get("error") or "")
+                self.flow.changes.touch(member)
+                if not member.ok:
+                    failed.add(member.pk)
+                elif outcome and outcome.get("results"):
+                    add_results(member, len(step.members) > 1, outcome["results"])
+                    self.flow.changes.touch(member.task)
+        return failed
+
+    def settle(self, unit: Unit) -> None:
+        """Draw the consequences of a unit's completion: a clean-up that is over empties what its sample held."""
+        cleaned = [m.sample for m in unit.steps[-1].members if m.task.cleanup]
+        for sample in cleaned:
+            if not any(s.waiting and is_cleanup_of(s, sample) for s in sample.steps):
+                self.flow.failures.put_away(sample)
+        self.flow.settle_job(unit.job)
+        self.flow.grants.wake_followers(unit.steps[-1])
+
+    def _may_repeat(self, unit: Unit, touched: bool) -> bool:
+        if unit.job.state == JobState.CANCELLING or unit.first.attempt > unit.job.retries:
+            return False
+        return not touched or all(
+            self.manifests.repeat_safe(unit.job, step.module, step.action) for step in unit.steps if not step.final
+        )
+
+    def _interrupted(self, unit: Unit, record: Mapping[str, Any]) -> None:
+        self._drop(unit)
+        reason = record.get("reason") or record.get("error") or "interrupted"
+        flow = self.flow
+        if not record.get("touched"):
+            # It moved nothing, so doing it now is doing it once.
+            log.info("untouched attempt is repeated", attempt=unit.attempt_id, reason=reason)
+            flow.failures.again(unit, f"attempt {unit.first.attempt} was interrupted before it moved anything")
+            return
+        self._begin(unit, record)
+        done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
+        self._complete_steps(unit, record, flow.now_s, done)
+        last = record.get("last_command") or ""
+        for step in unit.steps:
+            if not step.final:
+                flow.changes.step(step, StepState.INTERRUPTED, reason, data={"last_command": last})
+        for name in unit.devices:
+            device = flow.state.devices[name]
+            device.attempt_id = unit.attempt_id
+            flow.changes.touch(device)
+            flow.changes.device(device, DeviceState.UNKNOWN, f"{unit.first.name} was interrupted: {reason}")
+        flow.plan.mark_stale()
+        flow.plan.wanted = True
+        flow.failures.need_operator(unit.job, f"{unit.first.name} was interrupted: decide what became of it.")
+
+    # --- helpers
+
+    def _follow(self, unit: Unit) -> None:
+        self.outstanding[unit.attempt_id] = unit
+        self.flow.grants.crowds.ordered(unit)
+
+    def _drop(self, unit: Unit) -> None:
+        self.outstanding.pop(unit.attempt_id, None)
+        self.flow.grants.crowds.claimed(unit)
+
+    def _time(self, lab_s: Any) -> float:
+        """Return a recorded lab time, or now if there is none; nothing has ended in the future."""
+        return self.flow.now_s if not isinstance(lab_s, int | float) else min(float(lab_s), self.flow.now_s)

@@ -1,0 +1,206 @@
+"""What follows from a failure: the sample is lost, the rest of its steps are skipped, and it is put away.
+
+Other samples go on. Clean-up is expanded with the job but dormant; the one that fits the place where the sample
+stands is called for and then planned like any other work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.process.grants import void
+from scheduler.process.live import OCCUPYING, LiveJob, LiveSample, LiveStep, Unit
+from scheduler.states import JobState, SampleState, StepState
+
+if TYPE_CHECKING:
+    from scheduler.process.flow import Flow
+
+
+class Failures:
+    """Loses samples, skips steps, calls for clean-up."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    def fail_samples(self, step: LiveStep, reason: str, *, only: set[int] | None = None) -> None:
+        """Lose the samples of a step: all that are alive, or those of the members given by key."""
+        for member in list(step.alive):
+            if only is None or member.pk in only:
+                self.lose(member.sample, reason)
+
+    def lose(self, sample: LiveSample, reason: str, *, cancelled: bool = False, actor: str = "") -> None:
+        """Give a sample up: skip what it still had before it, and put it away."""
+        flow, job = self.flow, sample.job
+        if not sample.final:
+            cancelled = cancelled or job.state == JobState.CANCELLING
+            to = SampleState.CANCELLED if cancelled else SampleState.FAILED
+            flow.changes.sample(sample, to, reason, actor=actor)
+            if to == SampleState.FAILED and sample.id is not None:
+                job.samples_failed += 1
+                flow.changes.touch(job)
+        skipped = StepState.CANCELLED if cancelled else StepState.SKIPPED
+        for step in sample.steps:
+            if step.waiting and not step.alive:
+                self.skip(step, skipped, reason, actor)
+        self.clean_up(sample)
+
+    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "", *, spread: bool = True) -> None:
+        """Give up a step that waits; unless told otherwise, samples that needed it are lost."""
+        flow = self.flow
+        flow.grants.remove(step.unit)
+        flow.changes.step(step, to, reason, actor=actor)
+        step.ended_at = flow.changes.at
+        flow.unreserve(step)
+        flow.plan.dropped(step)
+        flow.settle(step)
+        if spread:
+            self._lose_followers(step)
+
+    def _lose_followers(self, step: LiveStep) -> None:
+        """Lose the samples whose next step needs one that will never be done."""
+        for follower in step.followers:
+            if not follower.waiting:
+                continue
+            if any(need.step == step.id and not void(need, step, follower.unit) for need in follower.needs):
+                for member in list(follower.alive):
+                    self.lose(member.sample, f"needs {step.name}, which was not done")
+
+    # --- one unit
+
+    def end(self, unit: Unit, to: str, reason: str, *, at_s: float, touched: bool, actor: str = "") -> None:
+        """End an attended unit that did not complete: ``to`` is ``failed`` or ``aborted``.
+
+        Steps that are completed already stay so; the next one ended as told, the others were not begun.
+        """
+        flow = self.flow
+        first_open = True
+        members = list(unit.first.alive)
+        for step in unit.steps:
+            if step.final:
+                continue
+            if first_open:
+                if touched:
+                    flow.consume(step)
+                else:
+                    flow.unreserve(step)
+                step.ended_s, step.ended_at = at_s, flow.changes.at
+                flow.changes.step(step, to, reason, actor=actor)
+            else:
+                # It was ordered together with the others but never begun.
+                flow.unreserve(step)
+                flow.changes.step(step, StepState.WAITING)
+                flow.changes.step(step, StepState.SKIPPED, reason, actor=actor)
+                step.ended_at = flow.changes.at
+            first_open = False
+        if not (touched or unit.touched):
+            self._undo_takes(unit)
+        flow.release(unit)
+        for member in members:
+            self.lose(member.sample, reason, actor=actor)
+        for step in unit.steps:
+            flow.settle(step)
+            if step.state != StepState.COMPLETED:
+                self._lose_followers(step)
+
+    def _undo_takes(self, unit: Unit) -> None:
+        """Give back the places that the unit took: nothing has moved."""
+        for resource in dict.fromkeys(unit.takes):
+            for member in unit.first.members:
+                self.flow.give_back(resource, member.sample)
+
+    def again(self, unit: Unit, reason: str, *, touched: bool = False) -> None:
+        """Let a unit wait for another attempt; ``touched`` says whether this one may have moved something."""
+        flow = self.flow
+        unit.touched = unit.touched or touched
+        if not unit.touched:
+            self._undo_takes(unit)
+        for step in unit.steps:
+            if not step.final:
+                flow.changes.step(step, StepState.WAITING, reason)
+                step.started_s = None
+        flow.release(unit)
+        unit.claimed, unit.host, unit.incarnation = False, "", ""
+        if not unit.first.alive:
+            for step in unit.steps:
+                if step.waiting:
+                    self.skip(step, StepState.SKIPPED, reason)
+            return
+        flow.plan.returned(unit)
+        flow.grants.add(unit)
+
+    # --- putting away
+
+    def clean_up(self, sample: LiveSample) -> None:
+        """Call for the clean-up of the place where the sample stands, once nothing of the sample runs any more."""
+        flow = self.flow
+        if sample.id is None or any(step.state in OCCUPYING or _runs(step) for step in sample.steps):
+            return
+        stands = self.stands_in(sample)
+        if stands is None:
+            return
+        called = [step for step in sample.steps if is_cleanup_of(step, sample) and not step.dormant]
+        if any(not step.final for step in called):
+            return
+        task = self._clean_up_task(sample, stands)
+        if task is None:
+            return
+        steps = [s for s in sample.steps if s.dormant and any(m.task.id == task for m in s.members)]
+        for step in steps:
+            step.dormant = False
+            flow.changes.touch(step)
+        sample.job.steps_total += len(steps)
+        flow.changes.touch(sample.job)
+        units = list({step.unit.id: step.unit for step in steps}.values())
+        flow.plan.called(units)
+        for unit in units:
+            flow.grants.add(unit)
+
+    def _clean_up_task(self, sample: LiveSample, place: str) -> str | None:
+        for step in sample.steps:
+            if step.dormant and place in step.frees:
+                return next(m.task.id for m in step.members if m.sample is sample)
+        return None
+
+    def stands_in(self, sample: LiveSample) -> str | None:
+        """Return the working place in which the sample stands: the one that it took last and has not given back."""
+        last = next(reversed(sample.places), None)
+        return None if last is None or self.flow.state.places.is_storage(last) else last
+
+    def put_away(self, sample: LiveSample) -> None:
+        """A lost sample's clean-up is done: whatever working places it held besides are empty."""
+        for resource in list(sample.places):
+            if not self.flow.state.places.is_storage(resource):
+                self.flow.give_back(resource, sample)
+
+    def ask_to_collect(self, job: LiveJob, held: list[tuple[LiveSample, str]]) -> None:
+        """Put samples away that still stand in working places; where nothing can, ask an operator."""
+        for sample, _ in held:
+            self.clean_up(sample)
+        if any(not step.final and not step.dormant for step in job.steps) or job.state == JobState.NEEDS_OPERATOR:
+            return
+        where = ", ".join(
+            f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held
+        )
+        self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
+
+    def need_operator(self, job: LiveJob, reason: str) -> None:
+        """Let a job wait for an operator, and tell."""
+        flow = self.flow
+        flow.open_job(job, flow.now_s)
+        if job.state != JobState.NEEDS_OPERATOR:
+            flow.changes.job(job, JobState.NEEDS_OPERATOR, reason)
+            flow.changes.outbox.append((job, "needs_operator"))
+
+    def no_longer_needs_operator(self, unit: Unit) -> bool:
+        """Tell whether this unit is the last thing of its job that an operator has to decide."""
+        others = (step for step in unit.job.steps if step.unit is not unit)
+        return unit.job.state == JobState.NEEDS_OPERATOR and not any(s.state == StepState.INTERRUPTED for s in others)
+
+
+def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:
+    """Tell whether a step is part of a clean-up of the sample."""
+    return any(member.task.cleanup and member.sample is sample for member in step.members)
+
+
+def _runs(step: LiveStep) -> bool:
+    return step.state == StepState.RUNNING

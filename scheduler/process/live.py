@@ -1,0 +1,373 @@
+"""The live state: what the scheduler knows of everything that is not final, rebuilt from the database at start.
+
+Ids are text here. Times ending in ``_s`` are lab seconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from scheduler.states import JOB_FINAL, SAMPLE_FINAL, STEP_FINAL, DeviceState, JobState, SampleState, StepState
+
+ATTENDED = frozenset({StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED})
+"""States of a step that has an attempt at a host, or an order under way."""
+OCCUPYING = ATTENDED | {StepState.GRANTED, StepState.INTERRUPTED}
+"""States of an attended step in which it keeps its devices."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveSample:
+    """A sample, or (without an id) what stands for the steps of a job that belong to no sample."""
+
+    id: str | None
+    job: LiveJob
+    name: str = ""
+    index: int = 0
+    state: str = SampleState.PLANNED
+    stored: str = SampleState.PLANNED
+    reason: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    contents: list[dict[str, Any]] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+    """Resource → number of the place, in the order in which they were taken."""
+    steps: list[LiveStep] = field(default_factory=list)
+
+    @property
+    def final(self) -> bool:
+        """Whether its state is final; it may still wait for its clean-up."""
+        return self.state in SAMPLE_FINAL
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing but its clean-up is done any more."""
+        return self.state in (SampleState.FAILED, SampleState.CANCELLED)
+
+
+@dataclass(slots=True, eq=False)
+class LiveTask:
+    """A task: parameters and results, for references and orders."""
+
+    id: str
+    key: str
+    module: str
+    task: str
+    parameters: dict[str, Any]
+    results: dict[str, Any] | None
+    cleanup: bool
+
+
+@dataclass(slots=True, eq=False)
+class LiveMember:
+    """One (task, sample) pair of a step."""
+
+    pk: int
+    task: LiveTask
+    sample: LiveSample
+    run_uid: str | None = None
+    ok: bool | None = None
+    error: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Need:
+    """A lag from another step's end to this step's start."""
+
+    step: str
+    min_s: float = 0.0
+    max_s: float | None = None
+    on_breach: str = "flag"
+
+
+@dataclass(slots=True, eq=False)
+class LiveStep:
+    """A step of a job that is not final."""
+
+    id: str
+    job: LiveJob
+    index: int
+    name: str
+    module: str
+    task_name: str
+    action: str | None
+    dormant: bool
+    block: str
+    state: str
+    reason: str
+    attempt: int
+    devices: dict[str, str]
+    takes: list[str]
+    frees: list[str]
+    settings: dict[str, Any]
+    consumes: dict[str, float]
+    adds: dict[str, Any] | None
+    needs: list[Need]
+    duration_s: float
+    planned_start_s: float | None
+    planned_end_s: float | None
+    granted_at: datetime | None
+    deadline_at: datetime | None
+    started_s: float | None
+    ended_s: float | None
+    ended_at: datetime | None
+    stored: str = StepState.WAITING
+    members: list[LiveMember] = field(default_factory=list)
+    followers: list[LiveStep] = field(default_factory=list)
+    """Steps that need this one."""
+    unit: Unit = None  # type: ignore[assignment]
+
+    @property
+    def standby(self) -> bool:
+        """Whether it occupies no device and ends by lab time."""
+        return self.action is None
+
+    @property
+    def final(self) -> bool:
+        """Whether its state is final."""
+        return self.state in STEP_FINAL
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is still to be started."""
+        return self.state == StepState.WAITING and not self.dormant
+
+    @property
+    def alive(self) -> list[LiveMember]:
+        """Members that the step is done for: a clean-up for lost samples, anything else for the others."""
+        return [m for m in self.members if m.task.cleanup or not m.sample.lost]
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """What is granted together: the steps of a block, or one step."""
+
+    id: str
+    steps: list[LiveStep]
+    order: tuple[float, ...] = (float("inf"),)
+    """Position in the plan; see :mod:`scheduler.process.plan`."""
+    early: bool = True
+    """Whether it may start before its planned time as soon as everything before it is done."""
+    devices: dict[str, str] = field(default_factory=dict)
+    """Device → the strictest mode of any of its steps."""
+    takes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    outer: list[Need] = field(default_factory=list)
+    """Needs that point to steps outside."""
+    queued: bool = False
+    touched: bool = False
+    """Whether an earlier attempt may have moved something."""
+    claimed: bool = False
+    """Whether its attempt's record is known to exist."""
+    sent_at_s: float = 0.0
+    """Monotonic time at which its order last went out."""
+    host: str = ""
+    incarnation: str = ""
+
+    def gather(self) -> None:
+        """Derive what the whole unit occupies from its steps."""
+        self.steps.sort(key=lambda step: step.index)
+        ids = {step.id for step in self.steps}
+        for step in self.steps:
+            for device, mode in step.devices.items():
+                if mode == "use" or device not in self.devices:
+                    self.devices[device] = mode
+            self.takes.extend(step.takes)
+            self.settings.update(step.settings)
+            self.outer.extend(need for need in step.needs if need.step not in ids)
+
+    @property
+    def first(self) -> LiveStep:
+        """The step that gives the unit its id."""
+        return self.steps[0]
+
+    @property
+    def job(self) -> LiveJob:
+        """The job it belongs to."""
+        return self.steps[0].job
+
+    @property
+    def attempt_id(self) -> str:
+        """Id of the present attempt."""
+        return f"{self.id}/{self.steps[0].attempt}"
+
+    @property
+    def standby(self) -> bool:
+        """Whether it needs nobody."""
+        return self.steps[0].action is None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is still to be started."""
+        return self.steps[0].waiting
+
+    @property
+    def state(self) -> str:
+        """State of the first step that is not final, or of the last one."""
+        return next((step.state for step in self.steps if not step.final), self.steps[-1].state)
+
+    @property
+    def duration_s(self) -> float:
+        """Expected length of all its steps."""
+        return sum(step.duration_s for step in self.steps)
+
+
+@dataclass(slots=True, eq=False)
+class LiveJob:
+    """A job that is not final."""
+
+    id: str
+    name: str
+    project_id: str
+    owner_id: str
+    owner: str
+    state: str
+    stored: str
+    reason: str
+    priority: int
+    deadline_at: datetime | None
+    simulated: bool
+    retries: int
+    manifests: dict[str, str]
+    submitted_s: float
+    started_s: float | None
+    finished_s: float | None
+    finished_at: datetime | None
+    predicted_start_s: float | None
+    predicted_finish_s: float | None
+    samples_total: int
+    samples_failed: int
+    steps_total: int
+    steps_done: int
+    placed: bool
+    samples: list[LiveSample] = field(default_factory=list)
+    steps: list[LiveStep] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+    tasks: list[LiveTask] = field(default_factory=list)
+
+    @property
+    def final(self) -> bool:
+        """Whether its state is final."""
+        return self.state in JOB_FINAL
+
+    @property
+    def schedulable(self) -> bool:
+        """Whether its steps may start. Clean-up goes on while it is cancelled or waits for an operator."""
+        return self.state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, JobState.NEEDS_OPERATOR)
+
+
+@dataclass(slots=True, eq=False)
+class LiveDevice:
+    """A device: what the scheduler decided, and what its host says."""
+
+    id: str
+    host: str
+    title: str = ""
+    modules: list[str] = field(default_factory=list)
+    state: str = DeviceState.OFFLINE
+    stored: str = DeviceState.OFFLINE
+    reason: str = ""
+    attempt_id: str = ""
+    """The attempt that left it unknown."""
+    since_at: datetime | None = None
+    host_says: str = DeviceState.OFFLINE
+    holders: dict[str, Unit] = field(default_factory=dict)
+    """Units that occupy it now, by id."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether steps may be granted on it, occupied or not."""
+        return not self.attempt_id and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+
+
+class Places:
+    """Places of all resources, and who holds them."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[int, str | None]] = {}
+        """Resource → number → id of the sample that holds it."""
+        self.free: dict[str, int] = {}
+        self.storage: dict[str, bool] = {}
+
+    def add(self, resource: str, index: int, sample: str | None = None) -> None:
+        """Make a place known."""
+        self.held.setdefault(resource, {})[index] = sample
+        self.free[resource] = self.free.get(resource, 0) + (sample is None)
+
+    def take(self, resource: str, sample: LiveSample) -> int:
+        """Give the sample the free place of the lowest number."""
+        numbers = self.held[resource]
+        index = next(i for i in sorted(numbers) if numbers[i] is None)
+        numbers[index] = sample.id
+        self.free[resource] -= 1
+        sample.places[resource] = index
+        return index
+
+    def move_to(self, resource: str, index: int, sample: LiveSample) -> None:
+        """Note that a place is the sample's, whoever had it before."""
+        numbers = self.held.setdefault(resource, {})
+        if numbers.get(index) is None:
+            self.free[resource] = self.free.get(resource, 0) - (index in numbers)
+        numbers[index] = sample.id
+        sample.places[resource] = index
+
+    def give_back(self, resource: str, sample: LiveSample) -> int | None:
+        """Free the sample's place; return its number, or None if it held none."""
+        index = sample.places.pop(resource, None)
+        if index is not None:
+            self.held[resource][index] = None
+            self.free[resource] += 1
+        return index
+
+    def is_storage(self, resource: str) -> bool:
+        """Whether samples may stay there after their job."""
+        return self.storage.get(resource, False)
+
+
+class LabState:
+    """Everything that is not final, and the lab's devices, places and hosts."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, LiveJob] = {}
+        self.steps: dict[str, LiveStep] = {}
+        self.units: dict[str, Unit] = {}
+        self.samples: dict[str, LiveSample] = {}
+        self.devices: dict[str, LiveDevice] = {}
+        self.places = Places()
+        self.hosts_alive: set[str] = set()
+        self.manifests: dict[str, str] = {}
+        """Module instance → hash of the manifest that its host serves."""
+        self.setting_holders: dict[str, dict[str, Any]] = defaultdict(dict)
+        """``device.setting`` → holder (sample or job id) → value, while it is held."""
+        self.estopped: set[str] = set()
+        """Scopes (``lab`` or a module) whose emergency stop is tripped."""
+        self.held_at_start: list[tuple[float, str, int, str]] = []
+        """Places that were held when the process started: (since, resource, number, sample), oldest first."""
+
+    def add(self, job: LiveJob) -> None:
+        """Take in a job, and connect its steps."""
+        self.jobs[job.id] = job
+        for sample in job.samples:
+            if sample.id is not None:
+                self.samples[sample.id] = sample
+        for unit in job.units:
+            self.units[unit.id] = unit
+        for step in job.steps:
+            self.steps[step.id] = step
+        for step in job.steps:
+            for need in step.needs:
+                before = self.steps.get(need.step)
+                if before is not None:
+                    before.followers.append(step)
+
+    def forget(self, job: LiveJob) -> None:
+        """Drop a job that is final."""
+        del self.jobs[job.id]
+        for step in job.steps:
+            self.steps.pop(step.id, None)
+        for unit in job.units:
+            self.units.pop(unit.id, None)
+        for sample in job.samples:
+            if sample.id is not None:
+                self.samples.pop(sample.id, None)

@@ -1,0 +1,207 @@
+"""Build live jobs from database rows: all that are not final at start, new ones later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
+from scheduler.process.live import (
+    LabState,
+    LiveDevice,
+    LiveJob,
+    LiveMember,
+    LiveSample,
+    LiveStep,
+    LiveTask,
+    Need,
+    Unit,
+)
+from scheduler.states import JOB_FINAL, SampleState
+
+CHUNK = 500
+"""Jobs read at once: SQLite bounds the number of parameters of a query."""
+
+_JOB = (
+    "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
+    "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
+    "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
+    "placed",
+)  # fmt: skip
+_STEP = (
+    "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
+    "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
+    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
+)  # fmt: skip
+
+
+_NEWS = (
+    "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed),"
+    " (SELECT count(*) FROM scheduler_request WHERE applied_at IS NULL)"
+)
+
+
+def news() -> tuple[int, int]:
+    """Return how many jobs are not placed (some may be final) and how many requests are open: one cheap query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWS)
+        jobs, requests = cursor.fetchone()
+    return jobs, requests
+
+
+def new_job_ids(limit: int = 1000) -> list[UUID]:
+    """Return jobs that the plan does not know yet, oldest first."""
+    return list(
+        Job.objects.filter(placed=False)
+        .exclude(state__in=JOB_FINAL)
+        .order_by("id")
+        .values_list("id", flat=True)[:limit]
+    )
+
+
+def open_job_ids() -> list[UUID]:
+    """Return all jobs that are placed and not final, oldest first."""
+    return list(
+        Job.objects.filter(placed=True).exclude(state__in=JOB_FINAL).order_by("id").values_list("id", flat=True)
+    )
+
+
+def load_jobs(ids: Sequence[UUID]) -> list[LiveJob]:
+    """Read jobs with their samples, tasks and steps."""
+    jobs: list[LiveJob] = []
+    for start in range(0, len(ids), CHUNK):
+        jobs.extend(_load(ids[start : start + CHUNK]))
+    return jobs
+
+
+def _load(ids: Sequence[UUID]) -> list[LiveJob]:
+    jobs = {job.id: job for job in map(_job, Job.objects.filter(id__in=ids).order_by("id").values_list(*_JOB))}
+    samples: dict[UUID, LiveSample] = {}
+    rows = Sample.objects.filter(job_id__in=ids).order_by("job_id", "index")
+    for pk, job_id, name, index, state, reason, source, contents in rows.values_list(
+        "id", "job_id", "name", "index", "state", "reason", "source", "contents"
+    ):
+        job = jobs[str(job_id)]
+        sample = LiveSample(str(pk), job, name, index, state, state, reason, source, contents)
+        samples[pk] = sample
+        job.samples.append(sample)
+    tasks = _tasks(jobs, Task.objects.filter(job_id__in=ids))
+    steps: dict[UUID, LiveStep] = {}
+    for row in Step.objects.filter(job_id__in=ids).order_by("job_id", "index").values_list(*_STEP):
+        step = _step(jobs[str(row[1])], row)
+        steps[row[0]] = step
+        step.job.steps.append(step)
+    _add_members(ids, steps, tasks, samples)
+    for job in jobs.values():
+        for sample in job.samples:
+            sample.steps.sort(key=lambda step: step.index)
+        make_units(job)
+    return list(jobs.values())
+
+
+def _add_members(
+    ids: Sequence[UUID], steps: dict[UUID, LiveStep], tasks: dict[UUID, LiveTask], samples: dict[UUID, LiveSample]
+) -> None:
+    nobody: dict[str, LiveSample] = {}
+    rows = StepMember.objects.filter(step__job_id__in=ids).order_by("id")
+    for key, step_id, task_id, sample_id, run_uid, ok, error in rows.values_list(
+        "id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error"
+    ):
+        step = steps[step_id]
+        job = step.job
+        if sample_id is not None:
+            sample = samples[sample_id]
+        elif job.id in nobody:
+            sample = nobody[job.id]
+        else:
+            sample = nobody[job.id] = LiveSample(None, job)
+            job.samples.append(sample)
+        uid = None if run_uid is None else str(run_uid)
+        step.members.append(LiveMember(key, tasks[task_id], sample, uid, ok, error))
+        sample.steps.append(step)
+
+
+def make_units(job: LiveJob) -> None:
+    """Gather the job's steps into what is granted together."""
+    units: dict[str, Unit] = {}
+    for step in job.steps:
+        step.unit = units.setdefault(step.block, Unit(step.block, []))
+        step.unit.steps.append(step)
+    for unit in units.values():
+        unit.gather()
+        # What earlier attempts did is not known any more.
+        unit.touched = unit.first.attempt > 1
+    job.units = list(units.values())
+
+
+def _job(row: Sequence[Any]) -> LiveJob:
+    pk, name, project, owner, username, state, reason, priority, deadline, simulated, spec, manifests, *rest = row
+    return LiveJob(
+        str(pk), name, str(project), str(owner), username, state, state, reason, priority, deadline, simulated,
+        int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
+    )  # fmt: skip
+
+
+def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
+    tasks: dict[UUID, LiveTask] = {}
+    for pk, job_id, *rest in rows.order_by("index").values_list(
+        "id", "job_id", "key", "module", "task", "parameters", "results", "cleanup"
+    ):
+        tasks[pk] = LiveTask(str(pk), *rest)
+        jobs[str(job_id)].tasks.append(tasks[pk])
+    return tasks
+
+
+def _step(job: LiveJob, row: Sequence[Any]) -> LiveStep:
+    pk, _, index, name, module, task, action, dormant, block, state, reason, attempt, *rest = row
+    devices, takes, frees, settings, consumes, adds, needs, *times = rest
+    wants = [Need(n["step"], n.get("min_s") or 0.0, n.get("max_s"), n.get("on_breach") or "flag") for n in needs]
+    step = LiveStep(
+        str(pk), job, index, name, module, task, action, dormant, str(block), state, reason, attempt,
+        devices, takes, frees, settings, consumes, adds, wants, *times,
+    )  # fmt: skip
+    step.stored = state
+    return step
+
+
+def load_lab(state: LabState) -> None:
+    """Read devices and places."""
+    for device in Device.objects.all():
+        state.devices[device.id] = LiveDevice(
+            device.id,
+            device.host,
+            device.title,
+            device.modules,
+            device.state,
+            device.state,
+            device.reason,
+            device.attempt_id,
+            device.since_at,
+        )
+    held = []
+    for resource, index, sample, since in Place.objects.values_list("resource", "index", "sample_id", "since_lab_s"):
+        state.places.add(resource, index, None if sample is None else str(sample))
+        if sample is not None:
+            held.append((since or 0.0, resource, index, str(sample)))
+    state.held_at_start = sorted(held)
+
+
+def seat_samples(state: LabState, samples: Iterable[LiveSample]) -> None:
+    """Tell samples which places they hold, in the order in which they took them.
+
+    Accepting a job claims the places where its samples are loaded, or where an earlier job left them.
+    """
+    wanted = {sample.id: sample for sample in samples}
+    for _, resource, index, sample_id in state.held_at_start:
+        if sample_id in wanted:
+            wanted[sample_id].places[resource] = index
+    for sample_id, sample in wanted.items():
+        place, number = sample.source.get("place"), sample.source.get("index")
+        if sample_id is None or place is None or sample.state != SampleState.PLANNED or place in sample.places:
+            continue
+        if Place.objects.filter(resource=place, index=number, sample_id=sample_id).exists():
+            state.places.move_to(place, int(number or 0), sample)

@@ -1,0 +1,296 @@
+"""The loop: wait for a bell or the next due time, then handle everything that is ready in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.db import OperationalError, connection
+
+from analysis.documents import DocumentStore
+from modules.contract.clock import LabClock
+from modules.contract.lab import Lab
+from notifications.outbox import Happening, enqueue_many
+from scheduler.process.answers import placement_of, preview
+from scheduler.process.apply import Requests
+from scheduler.process.attempts import Attempts
+from scheduler.process.bell import Bell, Ringer
+from scheduler.process.bench import AwayError, Bench
+from scheduler.process.changes import Changes
+from scheduler.process.flow import Flow
+from scheduler.process.grants import Grants
+from scheduler.process.hosts import Hosts
+from scheduler.process.improve import Improver
+from scheduler.process.leader import Leadership
+from scheduler.process.live import LabState, LiveJob, Unit
+from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
+from scheduler.process.manifests import Manifests
+from scheduler.process.orders import LocalNames, OrderSender, make_order
+from scheduler.process.plan import Plan
+from scheduler.process.standby import Standby
+from scheduler.process.stocks import Stocks
+from scheduler.rows import RowsChangedError
+from scheduler.services.placement import PREVIEWS, placement_key, reply_key
+
+log = structlog.get_logger("octolab.scheduler")
+
+IDLE_S = 1.0
+"""The longest sleep: a lost doorbell costs no more."""
+MOVES_WRITTEN_S = 1.0
+"""Predictions of many steps are written no more often than this."""
+FEW_MOVES = 64
+REMEMBER_S = 1.0
+
+
+class Scheduler:
+    """Everything that one leader does. Rebuilt from the database whenever the database and the memory might differ."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        clock: LabClock,
+        store: DocumentStore,
+        redis_url: str,
+        leadership: Leadership,
+        *,
+        policy: str = "masking",
+        improve: bool = True,
+    ) -> None:
+        self.lab = lab
+        self.clock = clock
+        self.leadership = leadership
+        self.policy = policy
+        self.bell = Bell(redis_url)
+        self.ringer = Ringer(redis_url)
+        self.sender = OrderSender(redis_url)
+        self.bench = Bench(store, self.bell.ring)
+        self.names = LocalNames(lab)
+        self.improver = Improver(self.bell.ring) if improve else None
+        self._stop = False
+        self._moves_written_s = 0.0
+        self._remembered_s = 0.0
+        self._full_look_s = 0.0
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Forget the live state and read it again."""
+        self.state = LabState()
+        self.plan = Plan(self.state, self.policy)
+        self.grants = Grants(self.state, self.plan)
+        self.plan.on_reorder = self.grants.queues.resort
+        self.stocks = Stocks()
+        self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
+        self.manifests = Manifests(self.lab, self.bench)
+        self.hosts = Hosts(self.flow, self.bench, self.manifests)
+        self.attempts = Attempts(self.flow, self.bench, self.manifests)
+        self.standby = Standby(self.flow)
+        self.requests = Requests(self.flow, self.attempts, self.hosts)
+        load_lab(self.state)
+        self.stocks.load()
+        self.manifests.load(self.flow)
+        now_s = self.clock.now()
+        self.flow.changes = Changes(now_s)
+        self._take_in(load_jobs(open_job_ids()), now_s)
+
+    # --- the life of the process
+
+    def run(self) -> None:
+        """Lead until told to stop, or until another scheduler has taken over (:class:`LeadershipLostError`)."""
+        self.bell.start()
+        try:
+            while not self._stop:
+                self.turn()
+                self.bell.wait(self.sleep_s())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close all connections, and end the child."""
+        self.bell.stop()
+        self.ringer.close()
+        self.sender.close()
+        if self.improver is not None:
+            self.improver.stop()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._stop = True
+        self.bell.ring()
+
+    def sleep_s(self) -> float:
+        """Return how many real seconds there is nothing to do for."""
+        due = [s for s in (self.standby.next_s(), self.grants.next_due_s()) if s is not None]
+        sleep_s = min(IDLE_S, max(0.0, self.hosts.look_s() - time.monotonic()))
+        if due:
+            sleep_s = min(sleep_s, max(0.0, self.clock.real_seconds(min(due) - self.clock.now())))
+        return sleep_s
+
+    def turn(self) -> None:
+        """Handle everything that is ready, in one transaction."""
+        try:
+            self._turn()
+            self.leadership.renew()
+        except (RowsChangedError, OperationalError) as error:
+            # The memory is ahead of the database: what is written there is what counts.
+            log.warning("turn not written, reading everything again", error=str(error)[:300])
+            connection.close()
+            time.sleep(0.2)
+            self.rebuild()
+
+    def _turn(self) -> None:
+        now_s = self.clock.now()
+        changes = self.flow.changes = Changes(now_s)
+        self.flow.dispatched, self.flow.finished = [], []
+        answers: dict[str, Any] = {}
+        new_jobs, open_requests = news()
+        new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
+        self._ask_bench(self.attempts.look)
+        if open_requests:
+            self.requests.apply(answers)
+        self.standby.end_due(now_s)
+        if time.monotonic() >= self.hosts.look_s():
+            self._ask_bench(self._look_at_hosts)
+        self._adopt_better_plan(now_s)
+        self._grant(now_s)
+        orders = self._orders()
+        self._note_moves(changes)
+        for job in new:
+            answers[placement_key(job.id)] = placement_of(job)
+        changes.commit(self.leadership, notify)
+        if orders:
+            self.sender.send(orders)
+        if changes.happenings or answers:
+            self.ringer.events(answers)
+        self.ringer.controls(self.requests.controls_written())
+        for job in self.flow.finished:
+            self.state.forget(job)
+        if self.flow.finished and self.policy == "fcfs":
+            self.grants.wake_all()
+            self.bell.ring()
+        self._send_again()
+        self._answer_previews(now_s)
+        self._remember()
+        if self.improver is not None:
+            self.improver.offer(self.plan, self.state, now_s)
+
+    # --- parts of a turn
+
+    def _take_in(self, jobs: list[LiveJob], now_s: float) -> list[LiveJob]:
+        """Add jobs to the live state and to the plan; return those that are new to the plan."""
+        new = []
+        for job in jobs:
+            self.state.add(job)
+            seat_samples(self.state, job.samples)
+            if not job.placed:
+                job.placed = True
+                self.flow.changes.touch(job)
+                new.append(job)
+        if jobs:
+            self.plan.place(jobs, now_s)
+        for job in jobs:
+            for unit in job.units:
+                self._resume(unit)
+        self.attempts.adopt(unit for job in jobs for unit in job.units)
+        for job in jobs:
+            self.requests.resume(job)
+        return new
+
+    def _resume(self, unit: Unit) -> None:
+        """Put a unit where it belongs: into the queues, onto its devices, onto its timer."""
+        self.grants.add(unit)
+        if unit.standby:
+            self.standby.follow(unit)
+        self.flow.resume(unit)
+
+    def _look_at_hosts(self) -> None:
+        for unit in self.hosts.look():
+            self.attempts.lose(unit)
+
+    def _grant(self, now_s: float) -> None:
+        """Start whatever may start; standbys that are over already end at once, and more may follow."""
+        self.grants.bench_away = self.bench.away
+        for _ in range(1000):
+            if self.plan.due_for_repair:
+                self.plan.repair(now_s)
+                self.grants.wake_all()
+            started = False
+            for unit in self.grants.ready(now_s):
+                self.flow.grant(unit)
+                self.standby.follow(unit)
+                started = True
+            ended = self.standby.end_due(now_s)
+            if not (started or ended or self.plan.wanted):
+                return
+
+    def _orders(self) -> list[tuple[Unit, Any]]:
+        self.attempts.sent(self.flow.dispatched)
+        return [(unit, self._order(unit)) for unit in self.flow.dispatched]
+
+    def _order(self, unit: Unit) -> Any:
+        parameters = {member.pk: member.task.parameters for member in unit.first.alive}
+        return make_order(unit, self.names, self.leadership.epoch, parameters)
+
+    def _send_again(self) -> None:
+        """Send again what nobody claimed. An order that is not durable is never sent: this follows the commit."""
+        changes = self.flow.changes = Changes(self.clock.now())
+        units: list[Unit] = []
+        self._ask_bench(lambda: units.extend(self.attempts.unanswered(time.monotonic())))
+        changes.commit(self.leadership, notify)
+        if units:
+            self.sender.send((unit, self._order(unit)) for unit in units)
+
+    def _note_moves(self, changes: Changes) -> None:
+        """Write where steps stand in the plan: at once if few moved, else no more than once a second."""
+        moved = self.plan.moved
+        now_s = time.monotonic()
+        if not moved or (len(moved) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S):
+            return
+        for step in moved.values():
+            if step.id in self.state.steps:
+                changes.touch(step)
+                if not step.job.final:
+                    changes.touch(step.job)
+        changes.plan_moved = len(moved)
+        self._moves_written_s = now_s
+        moved.clear()
+
+    def _adopt_better_plan(self, now_s: float) -> None:
+        if self.improver is not None:
+            self.improver.adopt(self.plan, self.state, now_s)
+
+    def _answer_previews(self, now_s: float) -> None:
+        if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
+            self.ringer.events(
+                {reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions}
+            )
+
+    def _remember(self) -> None:
+        if time.monotonic() - self._remembered_s >= REMEMBER_S:
+            self._remembered_s = time.monotonic()
+            self._ask_bench(lambda: self.bench.remember_clock(self.clock.now()))
+            # Should a wake-up ever be missed, it costs a second and leaves a trace.
+            self._look_for_missed(self.clock.now())
+
+    def _look_for_missed(self, now_s: float) -> None:
+        if self.bench.away:
+            return
+        for unit in self.state.units.values():
+            if unit.queued and self.grants.may_start(unit, now_s):
+                log.warning("a unit could have started earlier", unit=unit.id)
+                self.grants.wake(unit)
+                self.bell.ring()
+
+    def _ask_bench(self, question: Callable[[], None]) -> None:
+        try:
+            question()
+        except AwayError:
+            self.grants.bench_away = True
+
+
+def notify(outbox: list[tuple[LiveJob, str]]) -> None:
+    """Queue the messages about jobs, in the transaction that changed them."""
+    if not outbox:
+        return
+    enqueue_many(Happening(event, job.id, job.reason) for job, event in outbox)

@@ -1,0 +1,270 @@
+"""The plan in force: kept in a masking table, published to units as order and times, repaired when it is wrong.
+
+New jobs are inserted at once. Deviations only mark the plan as stale, because execution follows its order anyway;
+a repair places everything that waits again, in the same order, and is done when someone needs true times (a window is
+about to open) or when it is cheap next to the time that has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from scheduler.planning.layout import UNPLACED
+from scheduler.planning.table import MaskingTable, say_refusal
+from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
+from scheduler.process.problem import TICK_S, make_job, make_problem, seconds, setting_keys, tick_of
+from scheduler.states import JobState
+
+log = structlog.get_logger("octolab.scheduler")
+
+POLICIES = ("masking", "fcfs")
+REPAIR_SHARE = 10
+"""A repair waits until this many times its own length has passed since the last one."""
+ALMOST_S = 1.5 * TICK_S
+"""Deviations (lab seconds) that nobody needs to hear of."""
+_LAST = float("inf")
+
+
+class Plan:
+    """Order and times of everything that waits.
+
+    Parameters
+    ----------
+    policy
+        ``masking``: steps of all jobs share the devices. ``fcfs``: one job in the lab at a time.
+    """
+
+    def __init__(self, state: LabState, policy: str = "masking") -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"there is no policy {policy!r}; choose one of {', '.join(POLICIES)}")
+        self.state = state
+        self.policy = policy
+        self.stale = False
+        self.wanted = False
+        """Whether somebody waits for a repair."""
+        self.moved: dict[str, LiveStep] = {}
+        """Steps that were placed or moved since they were last written."""
+        self.on_reorder: Callable[[], None] = lambda: None
+        """Called as soon as the orders of queued units have changed."""
+        self.changes_seen = 0
+        """Counts all that makes another plan possible or necessary; see the planner child."""
+        self._table: MaskingTable | None = None
+        self._stills: set[str] = set()
+        self._serials = 0
+        self._repaired_s = 0.0
+        self._cost_s = 0.0
+
+    # --- what the grants ask (scheduler.process.grants.Gate)
+
+    def may_open(self, unit: Unit) -> bool:
+        """Tell whether the unit's job may be in the lab now."""
+        if self.policy != "fcfs" or unit.job.started_s is not None:
+            return True
+        oldest = next(
+            (job for job in self.state.jobs.values() if job.state in (JobState.QUEUED, JobState.RUNNING)), None
+        )
+        return oldest is unit.job
+
+    def fresh(self, now_s: float) -> bool:
+        """Tell whether the times can be relied on; if not, and it can be afforded, a repair is wanted now."""
+        if self.stale and self._affordable():
+            self.wanted = True
+        return not self.wanted
+
+    # --- what happens
+
+    def place(self, jobs: Iterable[LiveJob], now_s: float) -> None:
+        """Put new jobs into the plan at the earliest places, moving nothing else."""
+        jobs = list(jobs)
+        for job in jobs:
+            for unit in job.units:
+                self._serials += 1
+                planned_s = unit.first.planned_start_s
+                unit.order = (_LAST if planned_s is None else planned_s, self._serials)
+                unit.early = not _opens_window(unit)
+        if self._table is None or self._outranks(jobs) or self._unknown(jobs):
+            self.repair(now_s)
+            return
+        for job in jobs:
+            self._insert(self._table, job, now_s)
+            self.changes_seen += 1
+
+    def begun(self, unit: Unit, at_s: float) -> None:
+        """A unit started."""
+        self._compare(unit.first.planned_start_s, at_s)
+
+    def ended(self, unit: Unit, at_s: float) -> None:
+        """A unit ended."""
+        self._compare(unit.steps[-1].planned_end_s, at_s)
+
+    def dropped(self, step: LiveStep) -> None:
+        """A step will not be done."""
+        self.mark_stale()
+
+    def returned(self, unit: Unit) -> None:
+        """A unit that had started waits again."""
+        self.mark_stale()
+
+    def called(self, units: Iterable[Unit]) -> None:
+        """Clean-up was called for: it stands behind what is planned until the next repair, which is now."""
+        self.mark_stale()
+        self.wanted = True
+
+    def mark_stale(self) -> None:
+        """Note that the plan's times are wrong."""
+        self.stale = True
+        self.changes_seen += 1
+
+    def _compare(self, planned_s: float | None, at_s: float) -> None:
+        if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
+            self.mark_stale()
+
+    def _affordable(self) -> bool:
+        return time.monotonic() - self._repaired_s >= REPAIR_SHARE * self._cost_s
+
+    @property
+    def due_for_repair(self) -> bool:
+        """Whether a repair should be done now."""
+        return self.wanted or (self.stale and self._affordable())
+
+    # --- placing
+
+    def _outranks(self, jobs: list[LiveJob]) -> bool:
+        """Whether a new job should go before some that wait, which inserting into gaps does not do."""
+        least = min((job.priority for job in self.state.jobs.values() if job.started_s is None), default=0)
+        return any(job.priority > least for job in jobs)
+
+    def _unknown(self, jobs: list[LiveJob]) -> bool:
+        """Whether jobs name a setting, or keep a device still, for which the table has no calendar."""
+        table = self._table
+        if table is None:
+            return True
+        stills = {d for job in jobs for step in job.steps for d, mode in step.devices.items() if mode == "still"}
+        return not (setting_keys(jobs) <= {d.id for d in table.problem.devices} and stills <= self._stills)
+
+    def _insert(self, table: MaskingTable, live: LiveJob, now_s: float) -> None:
+        table.now = max(table.now, tick_of(now_s))
+        job = make_job(self.state, live, table.now, set())
+        if job is None:
+            return
+        if self.policy == "fcfs":
+            last_s = max((j.predicted_finish_s or 0.0 for j in self.state.jobs.values() if j is not live), default=0.0)
+            table.now = max(table.now, tick_of(last_s))
+        order = table.add_job(job)
+        refusal = table.place(order)
+        if refusal is not None:
+            refusal = table.place(order, elastic=True)
+        if refusal is not None:
+            log.warning("job has no place in the plan yet", job=live.id)
+            self.stale = True
+        self._publish(table, [live])
+
+    def what_if(self, live: LiveJob, now_s: float) -> dict[str, Any]:
+        """Tell where a job would stand that is not kept."""
+        if self._table is None or self._unknown([live]):
+            self._table = self._fill(MaskingTable(make_problem(self.state, now_s)), None)
+        table = self._table
+        table.now = max(table.now, tick_of(now_s))
+        job = make_job(self.state, live, table.now, set())
+        if job is None:
+            return {"start_lab_s": now_s, "finish_lab_s": now_s, "steps": {}}
+        order = table.add_job(job)
+        refusal = table.place(order)
+        if refusal is not None:
+            return {"reason": say_refusal(table, refusal)}
+        spans = {}
+        for index in order:
+            unit, start = table.units[index], table.start[index]
+            variant = unit.variants[table.chosen[index]]
+            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
+                spans[name] = (seconds(start + offset), seconds(start + offset + length))
+        for index in reversed(order):
+            table.unseat(index)
+        return {
+            "start_lab_s": min(span[0] for span in spans.values()),
+            "finish_lab_s": max(span[1] for span in spans.values()),
+            "steps": spans,
+        }
+
+    def repair(self, now_s: float, order: dict[str, int] | None = None) -> None:
+        """Place everything that waits again, in the present order or in that of the given starts (step → tick)."""
+        began_s = time.monotonic()
+        table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+        self._table = table
+        self._publish(table, self.state.jobs.values())
+        self.on_reorder()
+        self.stale = self.wanted = False
+        self._repaired_s = time.monotonic()
+        self._cost_s = self._repaired_s - began_s
+
+    def _fill(self, table: MaskingTable, order: dict[str, int] | None) -> MaskingTable:
+        """Place everything that is not fixed."""
+        self._stills = {
+            use.device for step in table.problem.steps() for mode in step.modes for use in mode.uses if use.still
+        }
+        units = [unit.index for unit in table.units if unit.pinned is None]
+        rank = {index: self._rank(table.units[index].steps[0], order) for index in units}
+        units.sort(key=lambda index: rank[index])
+        if table.place(units) is not None and table.place(units, elastic=True) is not None:
+            self._place_by_job(table, units, rank)
+        return table
+
+    def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
+        step = self.state.steps[step_id]
+        job, unit = step.job, step.unit
+        if order is not None and step_id in order:
+            return (0.0, order[step_id], *unit.order)
+        if self.policy == "fcfs":
+            return (job.started_s is None, job.submitted_s, unit.order[-1])
+        # What is under way keeps its order; what has not begun goes by priority first.
+        return (job.started_s is None, -job.priority if job.started_s is None else 0.0, *unit.order)
+
+    def _place_by_job(self, table: MaskingTable, units: list[int], rank: dict[int, tuple[float, ...]]) -> None:
+        by_job: dict[str, list[int]] = {}
+        for index in units:
+            by_job.setdefault(table.units[index].job, []).append(index)
+        for job in sorted(by_job, key=lambda name: rank[by_job[name][0]]):
+            refusal = table.place(by_job[job])
+            if refusal is not None and table.place(by_job[job], elastic=True) is not None:
+                log.warning("job has no place in the plan yet", job=job)
+
+    def _publish(self, table: MaskingTable, jobs: Iterable[LiveJob]) -> None:
+        """Give units their order and steps their times. The caller reorders the queues."""
+        for job in jobs:
+            begin_s, finish_s = job.started_s, 0.0
+            for step in job.steps:
+                index = table.unit_of.get(step.id)
+                if step.dormant or index is None or table.start[index] == UNPLACED:
+                    if step.waiting and step.unit.first is step:
+                        step.unit.order = (_LAST, step.unit.order[-1])
+                    continue
+                unit = table.units[index]
+                at = unit.steps.index(step.id)
+                variant = unit.variants[table.chosen[index]]
+                start_s = seconds(table.start[index] + variant.offsets[at])
+                end_s = start_s + seconds(variant.durations[at])
+                if not step.final and (start_s != step.planned_start_s or end_s != step.planned_end_s):
+                    step.planned_start_s, step.planned_end_s = start_s, end_s
+                    self.moved[step.id] = step
+                if step.waiting and step.unit.first is step:
+                    step.unit.order = (start_s, step.unit.order[-1])
+                begin_s = start_s if begin_s is None else min(begin_s, start_s)
+                finish_s = max(finish_s, end_s)
+            job.predicted_start_s = begin_s
+            job.predicted_finish_s = finish_s or None
+
+
+def _opens_window(unit: Unit) -> bool:
+    """Whether something must follow the unit within a time."""
+    ids = {step.id for step in unit.steps}
+    return any(
+        need.step in ids and need.max_s is not None
+        for step in unit.steps
+        for follower in step.followers
+        if follower.unit is not unit
+        for need in follower.needs
+    )

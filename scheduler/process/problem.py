@@ -1,0 +1,218 @@
+"""The live state as a planning problem: what runs is fixed, what waits is to be placed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from scheduler.planning.problem import (
+    Blocked,
+    Device,
+    Fixed,
+    Hold,
+    Job,
+    Lag,
+    Mode,
+    Outage,
+    Problem,
+    Resource,
+    Setting,
+    Step,
+    Task,
+    Use,
+)
+from scheduler.process.grants import void
+from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveSample, LiveStep
+from scheduler.states import StepState
+
+TICK_S = 0.05
+"""Lab seconds of one tick."""
+STALL_S = 3600.0
+"""How far ahead work is planned that waits for a person or a repair; moved on as time passes."""
+FOREVER = 1 << 40
+
+
+def ticks(seconds: float) -> int:
+    """Turn a duration into ticks, rounded up."""
+    return math.ceil(seconds / TICK_S - 1e-9)
+
+
+def tick_of(lab_s: float) -> int:
+    """Return the tick that contains a lab time."""
+    return math.floor(lab_s / TICK_S + 1e-9)
+
+
+def seconds(tick: int) -> float:
+    """Return the lab time of a tick."""
+    return tick * TICK_S
+
+
+def weight(priority: int) -> int:
+    """Return the weight of a job's flow time: three steps of priority double it."""
+    return max(1, round(16 * 2 ** (priority / 3)))
+
+
+def stalled(state: LabState, step: LiveStep) -> bool:
+    """Tell whether a waiting step cannot start until a person or a host has done something."""
+    if not step.job.schedulable:
+        return True
+    if step.standby:
+        return False
+    devices = (state.devices.get(name) for name in step.devices)
+    if any(device is None or not device.usable for device in devices):
+        return True
+    if "lab" in state.estopped or step.module in state.estopped:
+        return True
+    return state.manifests.get(step.module) != step.job.manifests.get(step.module)
+
+
+def make_problem(state: LabState, now_s: float, more: Iterable[LiveJob] = ()) -> Problem:
+    """Make the problem of everything that is not final, and of jobs that are not (yet) part of the live state."""
+    now = tick_of(now_s)
+    fixed: list[Fixed] = []
+    jobs = []
+    covered: set[tuple[str | None, str]] = set()
+    everything = [*state.jobs.values(), *more]
+    for live in everything:
+        job = make_job(state, live, now, covered)
+        if job is not None:
+            jobs.append(job)
+            fixed.extend(_fixed(step, now) for step in live.steps if _stands(step))
+    return Problem(
+        jobs=tuple(jobs),
+        devices=tuple(_devices(state, everything, now)),
+        resources=tuple(_resources(state, covered)),
+        fixed=tuple(fixed),
+        now=now,
+        tick=TICK_S,
+    )
+
+
+def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | None, str]]) -> Job | None:
+    """Make a job of the problem, or return None if nothing of it is left to plan.
+
+    ``covered`` collects which (sample, resource) pairs are held by a hold of the problem.
+    """
+    steps = [step for step in live.steps if _planned(step)]
+    if not any(not step.final for step in steps):
+        return None
+    known = {step.id for step in steps}
+    return Job(
+        id=live.id,
+        tasks=tuple(Task(step.id, (_step(state, step, now),), step.module) for step in steps),
+        lags=tuple(_lags(steps)),
+        holds=tuple(hold for sample in live.samples for hold in _holds(sample, known, covered)),
+        settings=tuple(item for sample in live.samples for item in _settings(sample, known)),
+        user=live.owner_id,
+        project=live.project_id,
+        weight=weight(live.priority),
+        release=tick_of(live.submitted_s),
+    )
+
+
+def _planned(step: LiveStep) -> bool:
+    """Whether a step is part of the problem: to be done, under way, or done."""
+    return not step.dormant and step.state not in (
+        StepState.SKIPPED,
+        StepState.CANCELLED,
+        StepState.FAILED,
+        StepState.ABORTED,
+    )
+
+
+def _stands(step: LiveStep) -> bool:
+    return _planned(step) and (step.state in OCCUPYING or step.state in (StepState.RUNNING, StepState.COMPLETED))
+
+
+def duration(step: LiveStep) -> int:
+    """Return the planned length in ticks: a step that uses devices lasts at least one."""
+    return max(ticks(step.duration_s), 0 if step.standby else 1)
+
+
+def _step(state: LabState, step: LiveStep, now: int) -> Step:
+    uses = tuple(Use(device, mode == "still") for device, mode in step.devices.items())
+    earliest = now + ticks(STALL_S) if step.waiting and stalled(state, step) else 0
+    return Step(step.id, (Mode(duration(step), uses),), earliest=earliest)
+
+
+def _fixed(step: LiveStep, now: int) -> Fixed:
+    if step.state == StepState.COMPLETED:
+        end = tick_of(step.ended_s or 0.0)
+        return Fixed(step.id, min(end, tick_of(step.started_s or 0.0)), end, 0, "completed")
+    start = min(now, now if step.started_s is None else tick_of(step.started_s))
+    if step.state == StepState.INTERRUPTED:
+        return Fixed(step.id, start, now + ticks(STALL_S))
+    return Fixed(step.id, start, max(start + duration(step), now + 1))
+
+
+def _lags(steps: list[LiveStep]) -> Iterator[Lag]:
+    known = {step.id: step for step in steps}
+    for step in steps:
+        for need in step.needs:
+            before = known.get(need.step)
+            if before is None or void(need, before, step.unit):
+                continue
+            longest = None if need.max_s is None else max(ticks(need.max_s), ticks(need.min_s))
+            yield Lag(need.step, step.id, min=ticks(need.min_s), max=longest)
+        members = step.unit.steps
+        at = members.index(step)
+        if at and members[at - 1].id in known:
+            yield Lag(members[at - 1].id, step.id, min=0, max=0)
+
+
+def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, str]]) -> Iterator[Hold]:
+    opened: dict[str, LiveStep] = {}
+    steps = [step for step in sample.steps if step.id in known]
+    for step in steps:
+        for resource in step.takes:
+            opened.setdefault(resource, step)
+        for resource in step.frees:
+            first = opened.pop(resource, None) or _taker(sample, resource, known)
+            if first is not None:
+                covered.add((sample.id, resource))
+                yield Hold(resource, first.id, step.id)
+    for resource, first in opened.items():
+        if not steps[-1].final:
+            covered.add((sample.id, resource))
+            yield Hold(resource, first.id, steps[-1].id)
+
+
+def _taker(sample: LiveSample, resource: str, known: set[str]) -> LiveStep | None:
+    return next((step for step in sample.steps if step.id in known and resource in step.takes), None)
+
+
+def _settings(sample: LiveSample, known: set[str]) -> Iterator[Setting]:
+    spans: dict[str, tuple[str, str, str]] = {}
+    for step in sample.steps:
+        if step.id not in known:
+            continue
+        for key, value in step.settings.items():
+            span = spans.get(key)
+            if span is not None and span[0] == str(value):
+                spans[key] = (span[0], span[1], step.id)
+                continue
+            if span is not None:
+                yield Setting(key, *span)
+            spans[key] = (str(value), step.id, step.id)
+    for key, span in spans.items():
+        yield Setting(key, *span)
+
+
+def _devices(state: LabState, jobs: list[LiveJob], now: int) -> Iterator[Device]:
+    for device in state.devices.values():
+        blocked = () if device.usable else (Blocked(now, now + ticks(STALL_S), device.state),)
+        yield Device(device.id, blocked=blocked)
+    for key in setting_keys(jobs):
+        yield Device(key)
+
+
+def setting_keys(jobs: Iterable[LiveJob]) -> set[str]:
+    """Return all ``device.setting`` keys that steps of these jobs name."""
+    return {key for job in jobs for step in job.steps for key in step.settings}
+
+
+def _resources(state: LabState, covered: set[tuple[str | None, str]]) -> Iterator[Resource]:
+    for resource, places in state.places.held.items():
+        lost = sum(sample is not None and (sample, resource) not in covered for sample in places.values())
+        outages = (Outage(0, FOREVER, lost),) if lost else ()
+        yield Resource(resource, len(places), outages)

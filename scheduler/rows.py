@@ -1,0 +1,103 @@
+"""Bulk writes by prepared statement: one row costs microseconds where Django's ``bulk_update`` costs its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from django.db import connection, models
+
+
+class RowsChangedError(Exception):
+    """A compare-and-set met rows that were not in the expected state: somebody else wrote them."""
+
+
+def update_rows(
+    model: type[models.Model],
+    fields: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    where: Sequence[str] = ("id",),
+    extra: str = "",
+) -> int:
+    """Update one row for each item of ``rows``: the values of ``fields``, then those of ``where``.
+
+    ``extra`` is a further condition in SQL, the same for all rows.
+
+    Returns
+    -------
+    int
+        How many rows met their condition.
+
+    Raises
+    ------
+    RowsChangedError
+        If any item found no row.
+    """
+    statement, converters = _update(model, tuple(fields), tuple(where), extra)
+    values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
+    if not values:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, values)
+        if cursor.rowcount != len(values):
+            raise RowsChangedError(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
+    return len(values)
+
+
+@cache
+def _update(
+    model: type[models.Model], fields: tuple[str, ...], where: tuple[str, ...], extra: str
+) -> tuple[str, tuple[Callable[[Any], Any], ...]]:
+    sets = ", ".join(f"{_column(model, name)} = %s" for name in fields)
+    condition = " AND ".join(f"{_column(model, name)} = %s" for name in where)
+    if extra:
+        condition += f" AND {extra}"
+    # Table and columns come from the model, never from data.
+    return f"UPDATE {_table(model)} SET {sets} WHERE {condition}", _converters(model, (*fields, *where))  # noqa: S608
+
+
+def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, given as the values of ``fields``."""
+    converters = _converters(model, tuple(fields))
+    values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
+    if not values:
+        return
+    columns = ", ".join(_column(model, name) for name in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {_table(model)} ({columns}) VALUES ({marks})", values)  # noqa: S608
+
+
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def _column(model: type[models.Model], name: str) -> str:
+    return connection.ops.quote_name(str(model._meta.get_field(name).column))  # type: ignore[union-attr]
+
+
+@cache
+def _converters(model: type[models.Model], fields: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
+    return tuple(_converter(model._meta.get_field(name)) for name in fields)
+
+
+def _converter(field: Any) -> Callable[[Any], Any]:
+    """Return what turns a Python value into what the database driver takes."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    if isinstance(field, models.UUIDField):
+        if connection.features.has_native_uuid_field:
+            return _same
+        return lambda value: value if value is None else str(value).replace("-", "")
+    plain = (models.TextField, models.CharField, models.FloatField, models.IntegerField, models.BooleanField)
+    if isinstance(field, plain):
+        return _same
+    if isinstance(field, models.DateTimeField):
+        return connection.ops.adapt_datetimefield_value
+    return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _same(value: Any) -> Any:
+    return value

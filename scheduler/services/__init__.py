@@ -1,0 +1,1 @@
+"""What others do to jobs and the lab: called by the API, the pages and the commands alike."""

@@ -1,0 +1,150 @@
+"""Every driver against an instrument that misbehaves: errors name the device and the last command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modules.drivers import BadReply, DeviceError, Refused, Timeout
+from modules.simulation.testing import Bench
+
+# a query and its command in the error's text
+QUERIES = {
+    "arm": "STATUS",
+    "vial_storage": "STATUS",
+    "linear_actuator": "?",
+    "stirrer": "IN_PV_4",
+    "pipette": "M2200",
+    "spectrometer": "STATUS",
+    "pump_h2o2": "Q",
+}
+HOMES = {
+    "arm": ("home", "HOME"),
+    "linear_actuator": ("home", "$H"),
+    "pipette": ("home", "M17"),
+    "pump_h2o2": ("initialize", "ZR"),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_silence_is_a_timeout_that_names_device_and_command(lab: Bench, name: str) -> None:
+    device = lab.device(name)
+    device.port.answer_timeout = 0.05
+    device.connect()
+    lab.lab.fault(name, "silence")
+    with pytest.raises(Timeout) as caught:
+        device.status()
+    text = str(caught.value)
+    assert text.startswith(f"{name}: no answer within 0.05 s")
+    assert f"{QUERIES[name]})" in text
+    assert "Check that the instrument is powered" in text
+    assert not caught.value.uncertain
+    lab.lab.fault(name, "clear")
+    device.status()
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_a_motion_that_is_not_answered_is_uncertain(lab: Bench, name: str) -> None:
+    method, command = HOMES[name]
+    device = lab.device(name)
+    device.port.answer_timeout = 0.05
+    device.connect()
+    lab.lab.fault(name, "silence")
+    with pytest.raises(Timeout) as caught:
+        getattr(device, method)()
+    assert caught.value.device == name
+    if name != "linear_actuator":  # there it is the report that is missing
+        assert command in caught.value.command
+        assert caught.value.uncertain
+        assert "look before you repeat it" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_garbage_is_a_bad_reply(lab: Bench, name: str) -> None:
+    device = lab.device(name)
+    device.port.answer_timeout = 0.05
+    device.connect()
+    lab.lab.fault(name, "garbage")
+    with pytest.raises(BadReply) as caught:
+        device.status()
+    assert str(caught.value).startswith(f"{name}: answered b'")
+    assert "baud rate" in str(caught.value)
+    lab.lab.fault(name, "clear")
+    device.status()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_late_answer_is_not_taken_for_the_next(lab: Bench, name: str) -> None:
+    device = lab.device(name)
+    device.port.answer_timeout = 0.1
+    device.connect()
+    device.status()
+    lab.lab.fault(name, "slow", seconds=0.25, count=1)
+    if name == "pump_h2o2":  # asks again by itself
+        assert device.status().state == "unhomed"
+    else:
+        with pytest.raises(Timeout):
+            device.status()
+    for _ in range(60):
+        assert device.status().state in ("idle", "unhomed")
+
+
+def test_a_motion_that_never_ends(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.drivers.device.MOTION_GRACE_S", 0.1)
+    arm = lab.device("arm")
+    lab.lab.fault("arm", "stall")
+    with pytest.raises(Timeout, match="HOME did not end within 180 lab seconds"):
+        arm.home()
+    assert arm.safe_state() is True
+    arm.home()
+
+
+def test_a_reboot_during_a_motion_is_noticed(slow_lab: Bench) -> None:
+    import threading
+
+    arm = slow_lab.device("arm")
+    caught: list[DeviceError] = []
+
+    def home() -> None:
+        try:
+            arm.home()
+        except DeviceError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=home)
+    arm.connect()
+    thread.start()
+    while not slow_lab.log("command", "arm", verb="HOME"):
+        pass
+    slow_lab.lab.fault("arm", "reboot")
+    thread.join(3)
+    assert "forgot the motion" in str(caught[0])
+    assert caught[0].uncertain
+    assert arm.status().state == "unhomed"
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("arm", lambda d: d.pick("vial_storage.1.1")),
+        ("linear_actuator", lambda d: d.down_to("stirrer.1")),
+        ("pump_citrate", lambda d: d.dispense(100, 100)),
+    ],
+)
+def test_nothing_moves_before_homing(lab: Bench, name: str, call: Any) -> None:
+    with pytest.raises(Refused) as caught:
+        call(lab.device(name))
+    assert caught.value.device == name
+    assert caught.value.command
+
+
+def test_a_damaged_spectrum_is_asked_for_again(lab: Bench) -> None:
+    spectrometer = lab.device("spectrometer")
+    spectrometer.port.answer_timeout = 0.1
+    wavelengths = spectrometer.wavelengths
+    assert (wavelengths[0], wavelengths[-1], len(wavelengths)) == (300.0, 849.0, 550)
+    spectrometer.reference()
+    lab.lab.fault("spectrometer", "unplug")
+    lab.lab.fault("spectrometer", "replug")
+    assert spectrometer._data("reference").shape == (550,)

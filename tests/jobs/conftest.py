@@ -1,0 +1,52 @@
+"""Fixtures: a lab in the database, and people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pymongo import MongoClient
+
+from modules.contract.clock import resume
+from octolab import labtime
+from scheduler import catalogue
+from tests.jobs import lab
+from users.models import User
+from users.services import create_user
+
+
+@pytest.fixture
+def open_lab(
+    db: None, settings: pytest.FixtureRequest, mongo_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """Open a shipped lab: its file, its rows, its clock and its Redis."""
+
+    def open_(name: str) -> None:
+        settings.LAB_FILE = lab.LABS / f"{name}.toml"
+        settings.MONGO_URL, settings.REDIS_URL = mongo_url, redis_url
+        with MongoClient(mongo_url, retryWrites=False) as client:
+            resume(client.get_default_database(), 600.0, simulated=True)
+        monkeypatch.setattr(labtime, "_clock", None)
+        monkeypatch.setattr(labtime, "_tried_s", float("-inf"))
+        catalogue.forget()
+        lab.store(name)
+
+    return open_
+
+
+@pytest.fixture
+def silver(open_lab: Callable[[str], None]) -> None:
+    """The demo lab."""
+    open_lab("silver")
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    """A user with a personal project."""
+    return create_user("ada")
+
+
+@pytest.fixture
+def grace(db: None) -> User:
+    """Another user."""
+    return create_user("grace")
