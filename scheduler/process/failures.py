@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.process.grants import void
-from scheduler.process.live import OCCUPYING, LiveJob, LiveMember, LiveSample, LiveStep, Unit
+from scheduler.process.live import OCCUPYING, LiveJob, LiveSample, LiveStep, Unit
 from scheduler.states import JobState, SampleState, StepState
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Failures:
                 self.skip(step, skipped, reason, actor)
         self.clean_up(sample)
 
-    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "") -> None:
-        """Give up a step that waits."""
+    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "", *, spread: bool = True) -> None:
+        """Give up a step that waits; unless told otherwise, samples that needed it are lost."""
         flow = self.flow
         flow.grants.remove(step.unit)
         flow.changes.step(step, to, reason, actor=actor)
@@ -53,7 +53,8 @@ class Failures:
         flow.unreserve(step)
         flow.plan.dropped(step)
         flow.settle(step)
-        self._lose_followers(step)
+        if spread:
+            self._lose_followers(step)
 
     def _lose_followers(self, step: LiveStep) -> None:
         """Lose the samples whose next step needs one that will never be done."""
@@ -91,7 +92,7 @@ class Failures:
                 flow.changes.step(step, StepState.SKIPPED, reason, actor=actor)
                 step.ended_at = flow.changes.at
             first_open = False
-        if not touched:
+        if not (touched or unit.touched):
             self._undo_takes(unit)
         flow.release(unit)
         for member in members:
@@ -107,9 +108,12 @@ class Failures:
             for member in unit.first.members:
                 self.flow.give_back(resource, member.sample)
 
-    def again(self, unit: Unit, reason: str) -> None:
-        """Let a unit wait for another attempt."""
+    def again(self, unit: Unit, reason: str, *, touched: bool = False) -> None:
+        """Let a unit wait for another attempt; ``touched`` says whether this one may have moved something."""
         flow = self.flow
+        unit.touched = unit.touched or touched
+        if not unit.touched:
+            self._undo_takes(unit)
         for step in unit.steps:
             if not step.final:
                 flow.changes.step(step, StepState.WAITING, reason)
@@ -123,10 +127,6 @@ class Failures:
             return
         flow.plan.returned(unit)
         flow.grants.add(unit)
-
-    def refuse(self, unit: Unit, member: LiveMember, missing: str) -> None:
-        """Fail a sample whose next step refers to a result that was never measured."""
-        self.lose(member.sample, f"{unit.first.task_name} refers to {missing}, which was not measured")
 
     # --- putting away
 

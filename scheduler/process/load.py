@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
@@ -36,6 +37,20 @@ _STEP = (
     "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
     "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
 )  # fmt: skip
+
+
+_NEWS = (
+    "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed),"
+    " (SELECT count(*) FROM scheduler_request WHERE applied_at IS NULL)"
+)
+
+
+def news() -> tuple[int, int]:
+    """Return how many jobs are not placed (some may be final) and how many requests are open: one cheap query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWS)
+        jobs, requests = cursor.fetchone()
+    return jobs, requests
 
 
 def new_job_ids(limit: int = 1000) -> list[UUID]:
@@ -118,6 +133,8 @@ def make_units(job: LiveJob) -> None:
         step.unit.steps.append(step)
     for unit in units.values():
         unit.gather()
+        # What earlier attempts did is not known any more.
+        unit.touched = unit.first.attempt > 1
     job.units = list(units.values())
 
 

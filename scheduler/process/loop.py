@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from analysis.documents import DocumentStore
 from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
+from notifications.outbox import Happening, enqueue_many
 from scheduler.process.answers import placement_of, preview
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
@@ -24,7 +25,7 @@ from scheduler.process.hosts import Hosts
 from scheduler.process.improve import Improver
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LabState, LiveJob, Unit
-from scheduler.process.load import load_jobs, load_lab, new_job_ids, open_job_ids, seat_samples
+from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.plan import Plan
@@ -143,9 +144,11 @@ class Scheduler:
         changes = self.flow.changes = Changes(now_s)
         self.flow.dispatched, self.flow.finished = [], []
         answers: dict[str, Any] = {}
-        new = self._take_in(load_jobs(new_job_ids()), now_s)
+        new_jobs, open_requests = news()
+        new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
         self._ask_bench(self.attempts.look)
-        self.requests.apply(answers)
+        if open_requests:
+            self.requests.apply(answers)
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
             self._ask_bench(self._look_at_hosts)
@@ -258,8 +261,7 @@ class Scheduler:
             self.improver.adopt(self.plan, self.state, now_s)
 
     def _answer_previews(self, now_s: float) -> None:
-        questions = self.ringer.questions(PREVIEWS, 8) if self.bell.connected else []
-        if questions:
+        if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
             self.ringer.events(
                 {reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions}
             )
@@ -291,6 +293,4 @@ def notify(outbox: list[tuple[LiveJob, str]]) -> None:
     """Queue the messages about jobs, in the transaction that changed them."""
     if not outbox:
         return
-    from scheduler.process.telling import tell
-
-    tell(outbox)
+    enqueue_many(Happening(event, job.id, job.reason) for job, event in outbox)

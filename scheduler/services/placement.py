@@ -49,10 +49,10 @@ class Placement:
     """Start and end of each step by id; previews only."""
 
 
-def ring() -> None:
+def ring(why: str = "") -> None:
     """Wake the scheduler; if Redis is away it looks within a second by itself."""
     try:
-        _client().publish(SCHEDULER_BELL, "")
+        _client().publish(SCHEDULER_BELL, why)
     except redis.RedisError:
         return
 
@@ -63,15 +63,6 @@ async def placement_of(job_id: UUID, wait_s: float = PLACEMENT_WAIT_S) -> Placem
         return _placement(await _aclient().blpop(placement_key(job_id), timeout=wait_s))
     except redis.RedisError:
         return None
-
-
-async def answer_to(key: str, wait_s: float) -> Any:
-    """Wait for an answer without a thread that waits; None if it does not come in time or Redis is away."""
-    try:
-        answer = await _aclient().blpop([key], timeout=wait_s)
-    except redis.RedisError:
-        return None
-    return None if answer is None else json.loads(answer[1])
 
 
 def placement_of_sync(job_id: UUID, wait_s: float = PLACEMENT_WAIT_S) -> Placement | None:
@@ -106,7 +97,7 @@ def preview(
         _client().expire(PREVIEWS, 10)
     except redis.RedisError:
         return None
-    ring()
+    ring("question")
     return _placement(wait_for(reply_key(number), wait_s))
 
 

@@ -1,0 +1,1 @@
+"""Figures: each module is a measurement that ``deploy/bench`` can run."""
