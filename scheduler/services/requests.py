@@ -1,7 +1,7 @@
 """Wishes that the scheduler applies: cancel, change, decide, refill, collect.
 
-Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer.
-The row is what counts: an answer that comes too late is still found there.
+Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for the
+answer. The row is what counts: an answer that comes too late is still found there.
 """
 
 from __future__ import annotations
