@@ -95,7 +95,13 @@ class Plan:
             self.repair(now_s)
             return
         for job in jobs:
-            self._insert(self._table, job, now_s)
+            try:
+                self._insert(self._table, job, now_s)
+            except Exception:
+                # Without a place it comes last; execution never waits for planning.
+                log.exception("job could not be planned", job=job.id)
+                self._table = None
+                return
             self.changes_seen += 1
 
     def begun(self, unit: Unit, at_s: float) -> None:
@@ -149,7 +155,9 @@ class Plan:
         if table is None:
             return True
         stills = {d for job in jobs for step in job.steps for d, mode in step.devices.items() if mode == "still"}
-        return not (setting_keys(jobs) <= {d.id for d in table.problem.devices} and stills <= self._stills)
+        places = {r for job in jobs for step in job.steps for r in step.takes if r in self.state.places.held}
+        known = {d.id for d in table.problem.devices} | {r.id for r in table.problem.resources}
+        return not (setting_keys(jobs) | places <= known and stills <= self._stills)
 
     def _insert(self, table: MaskingTable, live: LiveJob, now_s: float) -> None:
         table.now = max(table.now, tick_of(now_s))
@@ -198,7 +206,14 @@ class Plan:
     def repair(self, now_s: float, order: dict[str, int] | None = None) -> None:
         """Place everything that waits again, in the present order or in that of the given starts (step → tick)."""
         began_s = time.monotonic()
-        table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+        try:
+            table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+        except Exception:
+            # The order in force still holds: what is planned wrongly is executed correctly.
+            log.exception("the plan could not be repaired")
+            self.stale = self.wanted = False
+            self._repaired_s, self.cost_s = time.monotonic(), 1.0
+            return
         self._table = table
         self._publish(table, self.state.jobs.values())
         self.on_reorder()
