@@ -101,7 +101,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
         id=live.id,
         tasks=tuple(Task(step.id, (_step(state, step, now),), step.module) for step in steps),
         lags=tuple(_lags(steps)),
-        holds=tuple(hold for sample in live.samples for hold in _holds(sample, known, covered)),
+        holds=tuple(_known_holds(state, live, known, covered)),
         settings=tuple(item for sample in live.samples for item in _settings(sample, known)),
         user=live.owner_id,
         project=live.project_id,
@@ -158,6 +158,16 @@ def _lags(steps: list[LiveStep]) -> Iterator[Lag]:
         at = members.index(step)
         if at and members[at - 1].id in known:
             yield Lag(members[at - 1].id, step.id, min=0, max=0)
+
+
+def _known_holds(
+    state: LabState, live: LiveJob, known: set[str], covered: set[tuple[str | None, str]]
+) -> Iterator[Hold]:
+    """Yield the holds of places that exist; the places of a module that never said what it has come later."""
+    for sample in live.samples:
+        for hold in _holds(sample, known, covered):
+            if hold.resource in state.places.held:
+                yield hold
 
 
 def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, str]]) -> Iterator[Hold]:
