@@ -87,6 +87,7 @@ class Recorder:
         self._runs = [_MemberRun(member) for member in order.members]
         self._file: ArrayFile | None = None
         self._later: list[tuple[str, Any, str, Member]] = []
+        self._event_arrays: dict[tuple[str, str], Iterator[str]] = {}
         self._started = False
 
     # ------------------------------------------------------------------ while it runs
@@ -190,8 +191,8 @@ class Recorder:
     def _keep_for_later(self, key: str, data: Any, unit: str, member: Member) -> str:
         """Put an array of an event behind those that the action records itself; return its name in the file."""
         base = re.sub(r"\W", "_", key)
-        taken = {name for name, _, _, owner in self._later if owner is member} | set(self._declared)
-        name = next(name for name in _numbered(base) if name not in taken)
+        names = self._event_arrays.setdefault((member.run_uid, base), _numbered(base))
+        name = next(name for name in names if name not in self._declared)
         self._later.append((name, data, unit, member))
         return name
 
