@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from modules.contract.messages import Control
 
@@ -34,6 +35,11 @@ class CommandRefused(Exception):  # noqa: N818 - reads as what happened
     """A command was not sent to a device; the text names the device, the command and the reason."""
 
 
+def emergency_text(actor: str, reason: str) -> str:
+    """Return how an emergency stop is told."""
+    return f"emergency stop by {actor}" + (f": {reason}" if reason else "")
+
+
 class Interruptions:
     """What was asked of one running attempt. Written by the control thread, read by the action.
 
@@ -45,8 +51,9 @@ class Interruptions:
         self._paused_by = ""
         self._stop: Stopped | None = None
         self._abort: Aborted | None = None
-        self._seen: set[tuple[str, str]] = set()
-        self.emergency: str = ""
+        self._seen: set[tuple[str, datetime]] = set()
+        self.emergency = ""
+        """What emergency stop covered the attempt, also if it was re-armed since."""
         self.listeners: list[Callable[[], None]] = []
 
     # ------------------------------------------------------------------ asked for
@@ -54,7 +61,9 @@ class Interruptions:
     def apply(self, control: Control) -> None:
         """Take over a control; one that was applied before changes nothing."""
         with self._changed:
-            key = (control.verb, control.at.isoformat())
+            # the store keeps milliseconds, the message over Redis has microseconds
+            at = control.at.replace(microsecond=control.at.microsecond // 1000 * 1000)
+            key = (control.verb, at)
             if key in self._seen:
                 return
             self._seen.add(key)
@@ -76,7 +85,7 @@ class Interruptions:
     def emergency_stop(self, actor: str, reason: str) -> None:
         """The emergency stop covers this attempt."""
         with self._changed:
-            self.emergency = f"emergency stop by {actor}" + (f": {reason}" if reason else "")
+            self.emergency = emergency_text(actor, reason)
             self._abort = Halted(actor, self.emergency)
             self._changed.notify_all()
         self._tell()

@@ -27,7 +27,7 @@ from .heartbeat import Heartbeat
 from .journal import Journal
 from .live import Live, connect_redis
 from .packages import Module, load_modules
-from .rack import Rack
+from .plugging import plug_in
 from .recovery import begin_incarnation, close_what_was_left
 from .shipper import Shipper
 from .wirelog import WireLog
@@ -81,7 +81,7 @@ class Host:
         guard = Guard(_scopes(self._modules.values()))
         wire_log = WireLog(store, settings.name, clock, guard.user)
         links = settings.data_root / "simulation"
-        rack = Rack(self._lab, self._modules.values(), clock, guard, wire_log.on_wire, links)
+        rack = plug_in(self._lab, self._modules.values(), clock, guard, wire_log.on_wire, links)
         client = connect_redis(settings.redis_url)
         live = Live(client)
         bench = Bench(settings.name, self._incarnation, clock, journal, guard, rack, live, settings.data_root)
@@ -95,10 +95,19 @@ class Host:
         self._until_the_store_answers(controls.look)
         for part in (live, shipper, wire_log, heartbeat, controls, claimer):
             part.start()
+<<<<<<< HEAD
         log.info("host %s serves %s", settings.name, ", ".join(self._modules))
         announce_ready(", ".join(self._modules))
+=======
+>>>>>>> refs/heads/host
         try:
-            serve(build_celery(settings.redis_url), self._modules, claimer.take, _malformed)
+            serve(
+                build_celery(settings.redis_url),
+                self._modules,
+                take=claimer.take,
+                on_malformed=_malformed,
+                on_ready=self._ready,
+            )
         except SystemExit:
             log.info("asked to end")
         finally:
@@ -113,6 +122,11 @@ class Host:
             rack.close()
             journal.close()
             store.close()
+
+    def _ready(self) -> None:
+        serves = ", ".join(self._modules)
+        log.info("host %s serves %s", self._settings.name, serves)
+        announce_ready(f"serves {serves}")
 
     def _finish_running(self) -> None:
         """Let running steps end; those that do not are asked to give up."""
