@@ -95,11 +95,6 @@ class Host:
         self._until_the_store_answers(controls.look)
         for part in (live, shipper, wire_log, heartbeat, controls, claimer):
             part.start()
-<<<<<<< HEAD
-        log.info("host %s serves %s", settings.name, ", ".join(self._modules))
-        announce_ready(", ".join(self._modules))
-=======
->>>>>>> refs/heads/host
         try:
             serve(
                 build_celery(settings.redis_url),

@@ -275,7 +275,6 @@ def test_a_store_comes_back_after_a_restart_of_its_server(tmp_path: Path) -> Non
         store.close()
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("modules", "heavy"),
     [
@@ -291,10 +290,6 @@ def test_what_is_large_is_loaded_only_where_it_is_used(modules: str, heavy: set[
     script = f"import sys, {modules}; print(*({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout.split(), done.stderr) == ([], "")
-=======
-def test_neither_documents_nor_arrays_load_django() -> None:
-    script = "import sys, analysis.documents, analysis.arrays; sys.exit(bool({'django', 'h5py'} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> None:
@@ -304,4 +299,3 @@ def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> 
     assert [d["state"] for d in store.find("attempts", sort=[("_id", 1)])] == ["closed", "done"] * 3
     assert store.update_each("attempts", updates[1:2]) == [False]
     assert store.update_each("attempts", []) == []
->>>>>>> refs/heads/host
