@@ -9,6 +9,7 @@ the lock.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,6 +171,7 @@ class SerialPort:
         self.before_command = before_command
         self.on_wire = on_wire
         self._path = resolve_address(address, links)
+        self._target = ""
         self._serial: Any = None
         self._reader: threading.Thread | None = None
         self._buffer = bytearray()
@@ -197,10 +199,15 @@ class SerialPort:
         LinkLost
             There is no such port, or somebody else has it.
         """
+        # a simulation that was killed leaves a link behind that may lead elsewhere until it is back
+        target = os.path.realpath(self._path)
+        if self._serial is not None and target != self._target:
+            self._drop("leads elsewhere now", self._serial)
         with self._state_lock:
             self._users.add(device)
             if self._serial is not None:
                 return
+            self._target = target
             try:
                 # exclusive: two hosts on one instrument is how commands get mixed up
                 self._serial = serial.serial_for_url(
