@@ -19,8 +19,9 @@ from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply, DeviceError, Refused
 from modules.drivers.layout import AXIS_CENTER_MM, AXIS_DOWN_MM, AXIS_MM, AXIS_UP_MM
-from modules.drivers.port import Command, SerialPort, Wire
+from modules.drivers.port import SerialPort
 from modules.drivers.status import ThreadStatus
+from modules.drivers.wire import Command, Wire
 
 REPORT = re.compile(rb"^<([A-Za-z]+)(?::\d+)?\|(?:.*?\|)?MPos:(-?[\d.]+),(-?[\d.]+),(-?[\d.]+)")
 ALARMS = {

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from modules.drivers.clock import Clock, RealClock
 from modules.drivers.errors import DeviceError, Stopped, Timeout
-from modules.drivers.port import Command, SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Command, Wire
 
 POLL_LAB_S = 0.2
 POLL_FLOOR_S = 0.002

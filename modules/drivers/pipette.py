@@ -18,7 +18,8 @@ from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply, Refused
 from modules.drivers.layout import PIPETTE_CLEARANCE_MM, PIPETTE_MM
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Wire
 
 ERRORS = {
     20: "no such command",

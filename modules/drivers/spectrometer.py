@@ -22,8 +22,9 @@ from modules.drivers.clock import Clock
 from modules.drivers.errors import BadReply, Refused, Timeout
 from modules.drivers.framing import cut_lines_and_data
 from modules.drivers.line import LineDevice
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
 from modules.drivers.status import ThreadStatus
+from modules.drivers.wire import Wire
 
 Array = NDArray[np.float64]
 HEADER = re.compile(rb"^\d+ DATA (\w+) (\d+) (\d+) ([0-9a-f]{8})\n")
