@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,15 +28,29 @@ class Place:
     id: str
     capacity: int
     resource: contract.Resource
-    instance: str
-    """A module that has it."""
-    cleanup: tuple[str, str] | None
-    """Module instance and task that bring a sample from here to where it can stay."""
+    keepers: dict[str, contract.Resource]
+    """Modules that have it, and what each says of it."""
 
     @property
     def storage(self) -> bool:
         """Whether samples may stay here after their job."""
         return self.resource.storage
+
+    def cleanup(self, instances: Iterable[str]) -> str | None:
+        """Return the ``module.task`` that brings a lost sample from here to where it can stay."""
+        return self._way_out("cleanup", instances)
+
+    def put_away(self, instances: Iterable[str]) -> str | None:
+        """Return the ``module.task`` that does so at the end of a workflow."""
+        return self._way_out("put_away", instances)
+
+    def _way_out(self, kind: str, instances: Iterable[str]) -> str | None:
+        """Return a task of one of these modules, else of any other."""
+        for instance in (*instances, *self.keepers):
+            task = getattr(self.keepers.get(instance), kind, None)
+            if task is not None:
+                return f"{instance}.{task}"
+        return None
 
     def name(self, index: int) -> str:
         """Return the name of a place: ``vial_storage.1.4``."""
@@ -103,11 +117,9 @@ class Catalogue:
         for instance, manifest in self.manifests.items():
             for local, resource in manifest.resources.items():
                 place = self.lab.resource_id(instance, local)
-                known = places.get(place)
-                if known is None or (known.cleanup is None and resource.cleanup is not None):
-                    cleanup = None if resource.cleanup is None else (instance, resource.cleanup)
-                    capacity = self.lab.capacity(instance, local, manifest)
-                    places[place] = Place(place, capacity, resource, instance, cleanup)
+                if place not in places:
+                    places[place] = Place(place, self.lab.capacity(instance, local, manifest), resource, {})
+                places[place].keepers[instance] = resource
         return places
 
     @cached_property

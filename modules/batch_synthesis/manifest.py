@@ -19,6 +19,7 @@ from modules.contract.manifest import (
     Device,
     Manifest,
     Resource,
+    Result,
     Setting,
     Step,
     Task,
@@ -29,12 +30,13 @@ OPEN_LINE_S = 11.4
 STORAGE_TO_STIRRER_S = 30.6
 STIRRER_TO_HOLDER_S = 29.7
 HOLDER_TO_STORAGE_S = 34.0
+STIRRER_TO_STORAGE_S = 36.6
 NOZZLE_S = 11.1 + 3.4 + 10.0
 """Down to a slot, up again, and back to the centre."""
 STROKE_S = 0.5
 """What a pump needs for each stroke beyond drawing and delivering."""
 SET_S = 2.3
-HOME_S = 30.0
+HOME_ACTUATOR_S, HOME_ARM_S, INITIALIZE_PUMPS_S = 15.0, 20.0, 25.0
 
 STIRRED = ("stirrer.speed_rpm", "stirrer.temperature_c")
 
@@ -152,10 +154,10 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
                 storage=True,
             ),
             "vial_slot": Resource(
-                description="Positions on the stirrer.", capacity=chosen.vial_slots, cleanup="park"
+                description="Positions on the stirrer.", capacity=chosen.vial_slots, cleanup="rescue_from_slot", put_away="park"
             ),
             "vial_holder": Resource(
-                description="Where a vial stands between modules.", capacity=1, cleanup="store"
+                description="Where a vial stands between modules.", capacity=1, cleanup="rescue_from_holder", put_away="store"
             ),
         },
         consumables={
@@ -163,12 +165,25 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             **{name.lower(): Consumable(unit="mL", description=f"{name} solution.") for name in solutions},
         },
         vessel=Vessel(capacity_ul=chosen.vial_ul),
-        tasks=(_home(), _prepare(), _add(solutions, chosen), _stir(), _heat(), _mix(), _react(), _store(), _park()),
+        tasks=(
+            _home(),
+            _prepare(),
+            _add(solutions, chosen),
+            _stir(),
+            _heat(),
+            _mix(),
+            _react(),
+            _from_holder("store", "Store a vial", "Brings the vial from the holder to its storage place."),
+            _from_slot("park", "Park a vial", "Brings the vial from the stirrer to its storage place."),
+            _from_holder("rescue_from_holder", "Rescue a vial", "Like store, but the holder may be empty."),
+            _from_slot("rescue_from_slot", "Rescue a vial", "Like park, but the slot may be empty."),
+        ),
         actions=tuple(
             Action(name=name, repeat_safe=name in {"set_stirring", "set_heating"})
             for name in (
                 "home_arm", "home_actuator", "initialize_pumps", "load_vial", "add_solution",
-                "set_stirring", "set_heating", "unload_vial", "store_vial", "park_vial",
+                "set_stirring", "set_heating", "unload_vial", "store", "park", "rescue_from_holder",
+                "rescue_from_slot",
             )
         ),
     )  # fmt: skip
@@ -186,16 +201,19 @@ def _home() -> Task:
                 name="actuator",
                 action="home_actuator",
                 devices={"linear_actuator": "use", "arm": "still"},
-                duration_s=str(HOME_S),
+                duration_s=str(HOME_ACTUATOR_S),
             ),
             Step(
-                name="arm", action="home_arm", devices={"arm": "use", "linear_actuator": "still"}, duration_s=str(HOME_S)
+                name="arm",
+                action="home_arm",
+                devices={"arm": "use", "linear_actuator": "still"},
+                duration_s=str(HOME_ARM_S),
             ),
             Step(
                 name="pumps",
                 action="initialize_pumps",
                 devices={"pumps": "use", "linear_actuator": "use"},
-                duration_s=str(HOME_S),
+                duration_s=str(INITIALIZE_PUMPS_S),
             ),
         ),
     )
@@ -240,6 +258,7 @@ def _add(solutions: list[str], options: Options) -> Task:
                 adds=Add(solution="solution", volume_ul="volume", concentration_mm="concentration"),
             ),
         ),
+        results=(Result(name="delivered", unit="µL", description="What the pump has delivered."),),
     )
 
 
@@ -314,17 +333,17 @@ def _react() -> Task:
     )
 
 
-def _store() -> Task:
+def _from_holder(name: str, title: str, description: str) -> Task:
     return Task(
-        name="store",
-        title="Store a vial",
-        description="Brings the vial from the holder to its storage place.",
+        name=name,
+        title=title,
+        description=description,
         parameters=NoParameters.model_json_schema(),
         sample_from="vial_holder",
         steps=(
             Step(
-                name="store",
-                action="store_vial",
+                name=name,
+                action=name,
                 devices={"arm": "use", "vial_storage": "use", "linear_actuator": "still"},
                 duration_s=str(OPEN_LINE_S + HOLDER_TO_STORAGE_S + OPEN_LINE_S),
                 frees=("vial_holder",),
@@ -333,19 +352,19 @@ def _store() -> Task:
     )
 
 
-def _park() -> Task:
+def _from_slot(name: str, title: str, description: str) -> Task:
     return Task(
-        name="park",
-        title="Park a vial",
-        description="Brings the vial from the stirrer to its storage place.",
+        name=name,
+        title=title,
+        description=description,
         parameters=NoParameters.model_json_schema(),
         sample_from="vial_slot",
         steps=(
             Step(
-                name="park",
-                action="park_vial",
+                name=name,
+                action=name,
                 devices={"arm": "use", "vial_storage": "use", "linear_actuator": "use"},
-                duration_s=str(OPEN_LINE_S + STORAGE_TO_STIRRER_S + OPEN_LINE_S),
+                duration_s=str(OPEN_LINE_S + STIRRER_TO_STORAGE_S + OPEN_LINE_S),
                 frees=("vial_slot",),
                 keeps=STIRRED,
             ),

@@ -69,8 +69,10 @@ class Resource(_Model):
     storage: bool = False
     """A final place: samples may stay here after the job, until somebody collects them."""
     cleanup: Name | None = None
-    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted; also done at
-    the end of a workflow that leaves the sample here."""
+    """The task that takes a sample from here to storage when its job fails, is cancelled or aborted. It must also
+    cope with a sample that never arrived here."""
+    put_away: Name | None = None
+    """The task that takes a sample from here to storage at the end of a workflow that leaves it here."""
     grid: tuple[int, ...] = ()
     """How the places are named, if not by one number: ``(6, 10)`` is ``1.1`` to ``6.10``."""
 
@@ -277,6 +279,7 @@ class Manifest(_Model):
                     if consumable.removeprefix("=") not in known:
                         raise ValueError(f"{where}: consumable {consumable!r} is not declared")
         for name, resource in self.resources.items():
-            if resource.cleanup is not None and resource.cleanup not in {task.name for task in self.tasks}:
-                raise ValueError(f"resource {name!r}: clean-up task {resource.cleanup!r} does not exist")
+            for wanted in (resource.cleanup, resource.put_away):
+                if wanted is not None and wanted not in {task.name for task in self.tasks}:
+                    raise ValueError(f"resource {name!r}: task {wanted!r} does not exist")
         return self

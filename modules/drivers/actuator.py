@@ -97,29 +97,32 @@ class LinearActuator(SerialDevice):
 
     def _go(self, axis: str, target: float, stop: Event) -> None:
         text = f"G90 G0 {axis}{target:.3f}"
+        state, position = "", (0.0, 0.0, 0.0)
         # an alarm may come at any time until the motion ends
-        alarm = self.port.expect(Command(self.name, text.encode(), True), lambda m: m.startswith(b"ALARM:"))
+        alarm = self.port.expect(Command(self.name, text.encode(), True), _is_alarm)
         try:
             self._check(self._ask(text.encode() + b"\n", _is_verdict, moves=True, stop=stop), text)
 
             def arrived() -> bool:
+                nonlocal state, position
+                state, position = self._report(stop)
                 if alarm.done:
                     self._check(alarm.result(0), text)
-                state, _ = self._report(stop)
                 return state not in ("Run", "Hold", "Jog")
 
             self._wait(arrived, MOTION_LIMIT_S, stop, text)
-            if alarm.done:
-                self._check(alarm.result(0), text)
         finally:
             alarm.forget()
-        state, position = self._report(stop)
         if state == "Alarm":
             raise Refused(self.name, "is in alarm", code="alarm", command=text, advice="Look, then home it.")
         if abs(position["XYZ".index(axis)] - target) > TOLERANCE_MM:
-            raise BadReply(
-                self.name, f"stands at {position} mm, not at {axis}{target:g}", command=text, uncertain=True
-            )
+            problem = f"stands at {position} mm, not at {axis}{target:g}"
+            raise BadReply(self.name, problem, command=text, uncertain=True)
+
+    def _raise_tool(self, stop: Event) -> None:
+        _, (_, _, z) = self._report(stop)
+        if abs(z - self.up_mm) > TOLERANCE_MM:
+            self._go("Z", self.up_mm, stop)
 
     # ------------------------------------------------------------------ what it can do
 
@@ -152,7 +155,7 @@ class LinearActuator(SerialDevice):
         DeviceError
         """
         target, stop = self._taught(place), self._stop
-        self._go("Z", self.up_mm, stop)
+        self._raise_tool(stop)
         self._go("X", target, stop)
         self._setpoint = target
         self._go("Z", self.down_mm, stop)
@@ -164,7 +167,7 @@ class LinearActuator(SerialDevice):
     def center(self) -> None:
         """Raise the nozzle and go to the centre, out of the arm's way."""
         stop, self._setpoint = self._stop, self.places["center"]
-        self._go("Z", self.up_mm, stop)
+        self._raise_tool(stop)
         self._go("X", self._setpoint, stop)
 
     def position(self) -> tuple[float, float]:
@@ -221,7 +224,7 @@ class LinearActuator(SerialDevice):
         stop = self._stop
 
         def move() -> None:
-            self._go("Z", self.up_mm, stop)
+            self._raise_tool(stop)
             self._go("X", target, stop)
 
         return ThreadStatus(move, f"{self.name} set")
@@ -245,7 +248,11 @@ class LinearActuator(SerialDevice):
 
 
 def _is_verdict(message: bytes) -> bool:
-    return message == b"ok" or message.startswith((b"error:", b"ALARM:"))
+    return message == b"ok" or message.startswith(b"error:") or _is_alarm(message)
+
+
+def _is_alarm(message: bytes) -> bool:
+    return message.startswith(b"ALARM:")
 
 
 def _is_report(message: bytes) -> bool:

@@ -13,7 +13,7 @@ from modules.drivers.errors import DeviceError, Stopped, Timeout
 from modules.drivers.port import Command, SerialPort, Wire
 
 POLL_LAB_S = 0.2
-POLL_FLOOR_S = 0.002
+POLL_FLOOR_S = 0.001
 MOTION_GRACE_S = 3.0
 CONFIRM_S = 0.08
 

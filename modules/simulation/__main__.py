@@ -12,15 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from modules.simulation.clock import Clock, ScaledClock
-from modules.simulation.lab import STATE, SimulatedLab
+from modules.simulation.lab import LOG, SimulatedLab
 from modules.simulation.shipped import shipped_instruments
 from modules.simulation.world import World
+
+LOG_TAIL = 16384
 
 
 def instruments_of(lab: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the instruments' sections of a lab file: its ``[[devices]]`` or ``[[instruments]]`` tables."""
     found = lab.get("devices", lab.get("instruments", []))
     return [dict(section) for section in found]
+
+
+def last_lab_time(log: Path) -> float:
+    """Return the lab time at which a simulation was last seen alive, 0 if there was none."""
+    if not log.exists():
+        return 0.0
+    with log.open("rb") as lines:
+        lines.seek(max(0, log.stat().st_size - LOG_TAIL))
+        whole = [line for line in lines.read().split(b"\n") if line.endswith(b"}")]
+    return float(json.loads(whole[-1])["lab_time"]) if whole else 0.0
 
 
 def run(
@@ -53,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, tomllib.TOMLDecodeError) as error:
         print(f"{given.lab}: {error}", file=sys.stderr)
         return 2
-    state = (given.data or given.links) / STATE
-    start = json.loads(state.read_text())["lab_time"] if state.exists() else 0.0
+    start = last_lab_time((given.data or given.links) / LOG)
     run(sections, ScaledClock(given.scale, start), given.links, given.data, given.seed)
     return 0
 

@@ -32,7 +32,7 @@ class Loop:
         self._real: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._calls: deque[Callable[[], None]] = deque()
-        self._running = self._closed = False
+        self._stopped = self._closed = False
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_r, selectors.EVENT_READ, self._drain)
 
@@ -58,14 +58,13 @@ class Loop:
         self._wake()
 
     def stop(self) -> None:
-        """End `run`."""
-        self._running = False
+        """End `run`, or keep it from beginning; a loop runs once."""
+        self._stopped = True
         self._wake()
 
     def run(self, after_each: Callable[[], None]) -> None:
         """Run until `stop`; ``after_each`` is called whenever something may have changed."""
-        self._running = True
-        while self._running:
+        while not self._stopped:
             for key, _ in self._selector.select(self._patience()):
                 key.data()
             while self._calls:

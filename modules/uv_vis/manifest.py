@@ -1,7 +1,7 @@
 """What the UV-Vis module says about itself.
 
-Masks and times after H. J. Yoo et al., Nat. Commun. 15, 9669 (2024). A cuvette that is ready in its slot holds
-the blank: it is measured in the beam as reference, then the pipette brings the sample to it.
+Masks and times after H. J. Yoo et al., Nat. Commun. 15, 9669 (2024). The cuvette itself, clean as it comes from its
+slot, is the blank: it is measured in the beam as reference, then the pipette brings the sample to it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from modules.contract.manifest import Action, Check, Consumable, Device, Manifest, Resource, Result, Step, Task
 
 OPEN_LINE_S = 11.4
+STORAGE_TO_HOLDER_S = 36.6
 HOLDER_TO_STORAGE_S = 34.0
 SLOT_TO_CUVETTE_HOLDER_S = 22.3
 CUVETTE_HOLDER_TO_BEAM_S = 21.6
 BEAM_TO_SLOT_S = 22.2
 PIPETTE_S = 81.2
 SPECTRUM_S = 6.7
-HOME_S = 30.0
+HOME_ARM_S, HOME_PIPETTE_S = 20.0, 8.0
 
 
 class Options(BaseModel):
@@ -58,7 +59,7 @@ class MeasureParameters(_Parameters):
         default=20, ge=0, le=500, description="How broad a peak must be at least.", json_schema_extra={"unit": "nm"}
     )
     volume: float = Field(
-        default=200, ge=20, le=1000, description="How much of the sample is taken.", json_schema_extra={"unit": "µL"}
+        default=900, ge=400, le=1000, description="How much of the sample is taken.", json_schema_extra={"unit": "µL"}
     )
 
 
@@ -93,7 +94,7 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
                 storage=True,
             ),
             "vial_holder": Resource(
-                description="Where a vial stands between modules.", capacity=1, cleanup="store"
+                description="Where a vial stands between modules.", capacity=1, cleanup="rescue", put_away="store"
             ),
             "cuvette_slot": Resource(description="Slots with a blank cuvette each.", capacity=chosen.cuvette_slots),
             "cuvette_position": Resource(
@@ -101,12 +102,19 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             ),
         },
         consumables={"tips": Consumable(unit="1", description="Pipette tips.")},
-        tasks=(_home(), _fetch(), _measure(), _store(), _clear()),
+        tasks=(
+            _home(),
+            _fetch(),
+            _measure(),
+            _from_holder("store", "Store a vial", "Brings the vial from the holder to its storage place."),
+            _from_holder("rescue", "Rescue a vial", "Like store, but the holder may be empty."),
+            _clear(),
+        ),
         actions=tuple(
             Action(name=name)
             for name in (
                 "home_arm", "home_pipette", "fetch_vial", "prepare_cuvette", "measure_spectrum",
-                "store_cuvette", "store_vial", "clear_cuvette",
+                "store_cuvette", "store", "rescue", "clear_cuvette",
             )
         ),
     )  # fmt: skip
@@ -120,12 +128,12 @@ def _home() -> Task:
         parameters=NoParameters.model_json_schema(),
         sample="none",
         steps=(
-            Step(name="arm", action="home_arm", devices={"arm": "use"}, duration_s=str(HOME_S)),
+            Step(name="arm", action="home_arm", devices={"arm": "use"}, duration_s=str(HOME_ARM_S)),
             Step(
                 name="pipette",
                 action="home_pipette",
                 devices={"pipette": "use", "arm": "still"},
-                duration_s=str(HOME_S),
+                duration_s=str(HOME_PIPETTE_S),
             ),
         ),
     )
@@ -143,7 +151,7 @@ def _fetch() -> Task:
                 name="fetch",
                 action="fetch_vial",
                 devices={"arm": "use", "vial_storage": "use"},
-                duration_s=str(OPEN_LINE_S + HOLDER_TO_STORAGE_S + OPEN_LINE_S),
+                duration_s=str(OPEN_LINE_S + STORAGE_TO_HOLDER_S + OPEN_LINE_S),
                 takes=("vial_holder",),
             ),
         ),
@@ -197,17 +205,17 @@ def _measure() -> Task:
     )
 
 
-def _store() -> Task:
+def _from_holder(name: str, title: str, description: str) -> Task:
     return Task(
-        name="store",
-        title="Store a vial",
-        description="Brings the vial from the holder to its storage place.",
+        name=name,
+        title=title,
+        description=description,
         parameters=NoParameters.model_json_schema(),
         sample_from="vial_holder",
         steps=(
             Step(
-                name="store",
-                action="store_vial",
+                name=name,
+                action=name,
                 devices={"arm": "use", "vial_storage": "use"},
                 duration_s=str(OPEN_LINE_S + HOLDER_TO_STORAGE_S + OPEN_LINE_S),
                 frees=("vial_holder",),
@@ -220,7 +228,7 @@ def _clear() -> Task:
     return Task(
         name="clear",
         title="Clear the spectrometer",
-        description="Brings the cuvette back to its slot.",
+        description="Brings the cuvette back to its slot, wherever it was left.",
         parameters=NoParameters.model_json_schema(),
         sample_from="cuvette_position",
         steps=(

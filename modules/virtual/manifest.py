@@ -73,7 +73,11 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
         title="Virtual module",
         description="Occupies devices and slots for a chosen time, and moves nothing.",
         devices={f"virtual_{number}": Device() for number in range(1, chosen.devices + 1)},
-        resources={"slot": Resource(description="Places that mean nothing.", capacity=chosen.slots, cleanup="leave")},
+        resources={
+            "slot": Resource(
+                description="Places that mean nothing.", capacity=chosen.slots, cleanup="leave", put_away="leave"
+            )
+        },
         tasks=(_noop(), _occupy(chosen), _enter(), _wait(), _leave()),
         actions=(
             Action(name="noop", repeat_safe=True),

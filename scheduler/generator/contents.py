@@ -57,7 +57,9 @@ class Bench:
     def _stock(self, offer: Offer, local: str, path: Path) -> str | None:
         if local not in offer.manifest.consumables:
             known = offer.manifest.consumables
-            self._problems.add(path, f"`{offer.instance}` has no consumable `{local}`; it has {listed(known, last='and')}.")
+            self._problems.add(
+                path, f"`{offer.instance}` has no consumable `{local}`; it has {listed(known, last='and')}."
+            )
             return None
         stock = self._catalogue.lab.stock_id(offer.instance, local)
         if stock not in self._catalogue.stocks:

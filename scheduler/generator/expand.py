@@ -83,21 +83,22 @@ class Expander:
         """Return all rows."""
         if not self._lost:
             check_order(self._workflow, self._problems)
-        for scope, nodes in groupby(self._workflow.order, key=lambda node: node.scope):
-            if scope == "one":
-                group = list(nodes)
-                for sample in self._samples:
-                    for node in group:
-                        self._task(node, [sample])
-            else:
+        groups = [(scope, list(nodes)) for scope, nodes in groupby(self._workflow.order, key=lambda node: node.scope)]
+        for scope, nodes in groups:
+            if scope != "one":
                 for node in nodes:
                     self._together(node)
-        if not self._problems:
-            self._finish()
+                continue
+            for sample in self._samples:
+                for node in nodes:
+                    self._task(node, [sample])
+                if nodes is groups[-1][1]:
+                    self._put_away(sample)
+        for sample in self._samples:
+            self._put_away(sample)
+        self._prepare_cleanup()
         self._out.samples = [sample.row for sample in self._samples]
-        self._out.modules = tuple(
-            dict.fromkeys(node.offer.instance for node in self._workflow.nodes if node.offer is not None)
-        )
+        self._out.modules = tuple(dict.fromkeys(task.module for task in self._out.tasks))
         for index, step in enumerate(self._out.steps):
             step.index = index
         return self._out
@@ -193,7 +194,8 @@ class Expander:
         self._tails[node.index, single] = (ids[-1],) if ids else tuple(UUID(need["step"]) for need in needs)
         if len(self._out.steps) > MAX_STEPS:
             self._problems.add(
-                ("workflow",), f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples."
+                ("workflow",),
+                f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples.",
             )
 
     def _resolved(self, node: Node, samples: Sequence[_Sample]) -> Resolved | None:
@@ -288,7 +290,9 @@ class Expander:
                     duration_s=found.duration_s,
                     task=task,
                 )
-                joined = previous is not None and within_s == 0 and step.action is not None and previous.action is not None
+                joined = (
+                    previous is not None and within_s == 0 and step.action is not None and previous.action is not None
+                )
                 row.block = previous.block if previous is not None and joined else row.id
                 for sample in samples:
                     sample.volume_ul += found.volume_ul
@@ -300,20 +304,26 @@ class Expander:
 
     # --- the end
 
-    def _finish(self) -> None:
-        """Store what stands in a working place, and prepare clean-up for whatever may go wrong."""
+    def _prepare_cleanup(self) -> None:
+        """Prepare what is done with each sample if something goes wrong."""
         for sample in self._samples:
-            self._put_away(sample)
             if sample.row.source["kind"] == "made" and not sample.where.exists:
                 sample.row.source = {"kind": "none"}
+        if self._problems:
+            return
         check_room(
             self._catalogue, ("samples",), (sample.where for sample in self._samples), self._problems, "at the end"
         )
         for sample in self._samples:
             for place in reversed(sample.where.ever):
-                self._cleanup(sample, place)
+                offer = self._offer(self._catalogue.places[place].cleanup(self._instances))
+                if offer is not None:
+                    self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
 
     def _put_away(self, sample: _Sample) -> None:
+        """Store a sample that stands in a working place when its workflow is over."""
+        if self._problems or self._lost:
+            return
         path: Path = ("workflow", len(self._workflow.nodes) - 1)
         needs = [_need(tail, 0.0, None, "flag") for tail in self._sinks(sample)]
         held = sample.where.held
@@ -321,7 +331,7 @@ class Expander:
             stands = next((place for place in reversed(held) if not self._catalogue.places[place].storage), None)
             if stands is None:
                 return
-            offer = self._cleaner(stands)
+            offer = self._offer(self._catalogue.places[stands].put_away(self._instances))
             before = list(held)
             if offer is not None:
                 for step in offer.task.steps:
@@ -338,14 +348,13 @@ class Expander:
             index = len(self._workflow.nodes) + number
             needs = self._extra_task(f"end_{offer.task.name}", index, offer, sample, needs, path)
 
-    def _cleanup(self, sample: _Sample, place: str) -> None:
-        offer = self._cleaner(place)
-        if offer is not None:
-            self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
+    @property
+    def _instances(self) -> dict[str, None]:
+        """The modules that the workflow uses, in its order."""
+        return dict.fromkeys(node.offer.instance for node in self._workflow.nodes if node.offer is not None)
 
-    def _cleaner(self, place: str) -> Offer | None:
-        cleanup = self._catalogue.places[place].cleanup
-        return None if cleanup is None else find(self._catalogue, ".".join(cleanup))
+    def _offer(self, name: str | None) -> Offer | None:
+        return None if name is None else find(self._catalogue, name)
 
     def _extra_task(
         self,
@@ -381,9 +390,7 @@ def _need(step: UUID, min_s: float, max_s: float | None, on_breach: str) -> dict
     return {"step": str(step), "min_s": min_s, "max_s": max_s, "on_breach": on_breach}
 
 
-def _settings(
-    offer: Offer, step: contract.Step, values: StepValues, samples: Sequence[_Sample]
-) -> dict[str, float]:
+def _settings(offer: Offer, step: contract.Step, values: StepValues, samples: Sequence[_Sample]) -> dict[str, float]:
     """Return what the step sets, and what its samples hold already."""
     settings: dict[str, float] = {}
     for key in step.keeps:

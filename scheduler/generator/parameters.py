@@ -68,7 +68,9 @@ class Resolver:
             return [self._substituted(item, scope) for item in value]
         return value
 
-    def _resolve(self, node: Node, offer: Offer, written: Mapping[str, Any], scope: Mapping[str, Any]) -> Resolved | None:
+    def _resolve(
+        self, node: Node, offer: Offer, written: Mapping[str, Any], scope: Mapping[str, Any]
+    ) -> Resolved | None:
         before = self._problems.noted
         values, expected = dict(offer.defaults), dict(offer.defaults)
         for name, value in written.items():
@@ -148,12 +150,18 @@ class Resolver:
         if result.dtype == "array":
             self._problems.add(path, f"`{result_name}` is an array; only single values can be referred to.")
         elif (result.dtype in ("number", "integer")) != parameter.numeric:
-            self._problems.add(path, f"`{result_name}` is a {result.dtype}, but `{parameter.name}` is a {parameter.kind}.")
+            self._problems.add(
+                path, f"`{result_name}` is a {result.dtype}, but `{parameter.name}` is a {parameter.kind}."
+            )
         elif parameter.numeric:
             try:
                 factor, offset = conversion(result.unit, parameter.unit)
-            except UnitError as error:
-                self._problems.add(path, f"`{result_name}` has the wrong unit: {error}.")
+            except UnitError:
+                measured = f"is in `{result.unit}`" if result.unit else "has no unit"
+                self._problems.add(
+                    path,
+                    f"`{result_name}` {measured}, but `{parameter.name}` takes `{parameter.unit or 'plain numbers'}`.",
+                )
             else:
                 if (factor, offset) != (1.0, 0.0):
                     ref |= {"factor": factor, "offset": offset}

@@ -108,7 +108,9 @@ def _spaced(axis: Range) -> list[Any]:
     written, other = _parts(axis.to)
     last = to_unit(axis.to, unit) if other and unit else written
     if bool(unit) != bool(other):
-        raise UnitError(f"`from` and `to` need the same kind of unit, such as `{axis.from_}` and `{axis.to} {unit or other}`")
+        raise UnitError(
+            f"`from` and `to` need the same kind of unit, such as `{axis.from_}` and `{axis.to} {unit or other}`"
+        )
     if axis.spacing == "log" and (first <= 0 or last <= 0):
         raise UnitError("with `spacing: log` both ends must be greater than zero")
     if (axis.count is None) == (axis.step is None):

@@ -64,7 +64,13 @@ def follow(
 
 def _displaced(offer: Offer, sample: str, where: Whereabouts) -> str:
     catalogue = offer.catalogue
-    here = f"stands in `{where.stands}` then" if where.stands else "does not exist yet" if not where.exists else "is nowhere"
+    here = (
+        f"stands in `{where.stands}` then"
+        if where.stands
+        else "does not exist yet"
+        if not where.exists
+        else "is nowhere"
+    )
     fitting = [name for name in catalogue.task_names if _brings(find(catalogue, name), where, offer.sample_from)]
     own = [name for name in fitting if name.startswith(f"{offer.instance}.")]
     hint = f" Put {listed((own or fitting)[:3])} before it." if fitting else ""

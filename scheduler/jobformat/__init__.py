@@ -3,5 +3,6 @@
 from .model import JobDocument
 from .parse import parse
 from .problems import JobRefused, Problem
+from .published import schema
 
-__all__ = ["JobDocument", "JobRefused", "Problem", "parse"]
+__all__ = ["JobDocument", "JobRefused", "Problem", "parse", "schema"]

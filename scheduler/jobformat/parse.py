@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,10 +44,20 @@ def validate(data: dict[str, Any]) -> JobDocument:
         return JobDocument.model_validate(data)
     except ValidationError as error:
         problems = Problems(_task_names(data))
-        for detail in error.errors(include_url=False, include_context=True):
-            _add(problems, detail)
+        details = error.errors(include_url=False, include_context=True)
+        for detail in details:
+            if not _follows_from(detail, details):
+                _add(problems, detail)
         problems.refuse()
         raise
+
+
+def _follows_from(detail: ErrorDetails, others: list[ErrorDetails]) -> bool:
+    """Tell whether a list seems too short only because its items are wrong."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other is not detail and len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in others
+    )
 
 
 def _task_names(data: dict[str, Any]) -> list[str]:
@@ -60,7 +71,10 @@ def _task_names(data: dict[str, Any]) -> list[str]:
 def _add(problems: Problems, detail: ErrorDetails) -> None:
     tagged = detail["loc"]
     path: Path = tuple(part for part in tagged if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
-    path = tuple(part for part in path if part not in ("str", "float", "int"))
+    if path[-1:] in (("str",), ("float",)):
+        # the branches of “text or number”
+        problems.add(path[:-1], "This must be a number, or a text with a number and a unit, such as `5 min`.")
+        return
     context = detail.get("ctx") or {}
     kind = detail["type"]
     if path and path[-1] == "[key]":
@@ -77,7 +91,9 @@ def _add(problems: Problems, detail: ErrorDetails) -> None:
     elif kind in _EXPECTED:
         problems.add(path, f"This must be {_EXPECTED[kind]}.")
     elif kind == "string_pattern_mismatch":
-        problems.add(path, f"{_short(detail['input'])} is not a name: use letters, digits and `_`; start with a letter.")
+        problems.add(
+            path, f"{_short(detail['input'])} is not a name: use letters, digits and `_`; start with a letter."
+        )
     else:
         problems.add(path, _reworded(detail["msg"]))
 
@@ -88,9 +104,11 @@ def _short(value: Any) -> str:
 
 
 def _reworded(message: str) -> str:
-    message = message.replace("Input should", "This must").replace("Tuple should", "This must").replace("String should", "This must")  # fmt: skip  # noqa: E501
-    message = message.replace("Dictionary should", "This must").replace("after validation, ", "")
-    return message.rstrip(".") + "."
+    """Turn pydantic's sentence into one about what people wrote."""
+    subject, _, rest = message.partition(" should ")
+    if rest and subject in ("Input", "Tuple", "String", "Dictionary"):
+        message = f"This must {rest}"
+    return re.sub(r" (after validation, )?not \d+$", "", message.replace(" after validation,", "")).rstrip(".") + "."
 
 
 def _model_at(path: Path) -> type[BaseModel]:

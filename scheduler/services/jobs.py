@@ -230,7 +230,8 @@ def _project(user: User, document: JobDocument, given: Project | str | None, pro
         return None
     if row.role not in (ProjectRole.MEMBER, ProjectRole.ADMIN):
         problems.add(
-            ("project",), f"You may look at the project `{row.project.slug}`, but only its members may submit jobs to it."
+            ("project",),
+            f"You may look at the project `{row.project.slug}`, but only its members may submit jobs to it.",
         )
     return row.project
 
@@ -241,7 +242,9 @@ def _deadline(text: str, catalogue: Catalogue, problems: Problems) -> datetime |
     except ValueError:
         moment = None
     if moment is None or len(text) <= len("2026-12-01"):
-        problems.add(("deadline",), "Write a date and a time like 2026-12-01T09:00, if need be with a zone: 2026-12-01T08:00Z.")
+        problems.add(
+            ("deadline",), "Write a date and a time like 2026-12-01T09:00, if need be with a zone: 2026-12-01T08:00Z."
+        )
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(catalogue.lab.timezone))

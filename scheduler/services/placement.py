@@ -91,7 +91,12 @@ def preview(
     """
     question = {
         "id": str(uuid4()),
-        "job": {"id": str(job.id), "priority": job.priority, "manifests": job.manifests, "submitted": job.submitted_lab_s},
+        "job": {
+            "id": str(job.id),
+            "priority": job.priority,
+            "manifests": job.manifests,
+            "submitted": job.submitted_lab_s,
+        },
         "steps": [_step(step) for step in steps],
         "members": [[str(m.step_id), str(m.task_id), str(m.sample_id) if m.sample_id else None] for m in members],
     }

@@ -15,9 +15,7 @@ from users.models import Project, User, of_visible_projects
 _AT_REST = SAMPLE_FINAL | {SampleState.PARKED}
 
 
-def earlier_samples(
-    document: JobDocument, catalogue: Catalogue, user: User, problems: Problems
-) -> dict[UUID, Earlier]:
+def earlier_samples(document: JobDocument, catalogue: Catalogue, user: User, problems: Problems) -> dict[UUID, Earlier]:
     """Return the earlier samples that the job refers to, and note those that it cannot have."""
     wanted: dict[UUID, Path] = {}
     if isinstance(document.samples, tuple):
@@ -26,15 +24,21 @@ def earlier_samples(
                 wanted.setdefault(entry.from_.sample, ("samples", index, "from", "sample"))
     if not wanted:
         return {}
-    visible = Sample.objects.filter(of_visible_projects(user, "job__project__"), id__in=wanted).prefetch_related("places")
+    visible = Sample.objects.filter(of_visible_projects(user, "job__project__"), id__in=wanted).prefetch_related(
+        "places"
+    )
     rows = {row.id: row for row in visible}
     found: dict[UUID, Earlier] = {}
     for sample_id, path in wanted.items():
         row = rows.get(sample_id)
         if row is None:
-            problems.add(path, "There is no such sample among yours. Take the id from the page of the job that made it.")
+            problems.add(
+                path, "There is no such sample among yours. Take the id from the page of the job that made it."
+            )
             continue
-        stores = [p for p in row.places.all() if p.resource in catalogue.places and catalogue.places[p.resource].storage]
+        stores = [
+            p for p in row.places.all() if p.resource in catalogue.places and catalogue.places[p.resource].storage
+        ]
         if row.state not in _AT_REST:
             problems.add(path, f"This sample is still {row.state}; wait until its job has stored it.")
         elif not stores or len(row.places.all()) > len(stores):
