@@ -78,9 +78,6 @@ def problem_response(
 
 def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """Turn what a view raised into a problem document. REST framework's ``EXCEPTION_HANDLER``."""
-    # Not above: that module reads REST framework's settings, which lead back here.
-    from rest_framework.views import set_rollback
-
     request: HttpRequest = context["request"]._request
     match error:
         case Http404():
@@ -89,9 +86,6 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
             error = exceptions.PermissionDenied(str(error) or _DETAILS[403])
     if not isinstance(error, exceptions.APIException):
         return None
-    from rest_framework.views import set_rollback  # not at the top: views load the parsers, which need this module
-
-    set_rollback()
     headers = dict(getattr(error, "headers", {}))
     if wait_s := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait_s) + 1)

@@ -28,7 +28,7 @@ from users.permissions import may_change, needs, require
 
 from . import verbs
 from .events import visible_events
-from .outputs import EventOutput, JobDetailOutput, JobOutput, MomentField, listed
+from .outputs import EventOutput, JobDetailOutput, JobOutput, MomentField, listed, shown_job
 
 _TAG = ["jobs"]
 _READ = needs(Scope.JOBS_READ)
@@ -93,7 +93,7 @@ class Jobs(ApiView):
         if "text" in wish:
             jobs = jobs.filter(name__icontains=wish["text"])
         found, following = page(jobs, cursor=wish.get("cursor"), limit=wish["limit"])
-        return Response(envelope(request, list(JobOutput(found, many=True).data), following))
+        return Response(envelope(request, [shown_job(job) for job in found], following))
 
     @extend_schema(
         operation_id="jobs_submit",
@@ -115,13 +115,13 @@ class Jobs(ApiView):
 
 
 def _accepted(job: Job) -> Response:
-    response = Response(JobOutput(job).data, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
+    response = Response(shown_job(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
     if job.placed or job.state in JOB_FINAL:
         return response
 
     def placed(start_lab_s: float | None, finish_lab_s: float | None) -> Any:
         job.predicted_start_lab_s, job.predicted_finish_lab_s = start_lab_s, finish_lab_s
-        return JobOutput(job).data
+        return shown_job(job)
 
     return verbs.when_placed(response, job.pk, placed)
 
@@ -217,7 +217,7 @@ class JobDetail(ApiView):
                 deadline=wish.get("deadline"),
                 clear_deadline="deadline" in wish and wish["deadline"] is None,
             )
-        return verbs.when_applied(Response(JobOutput(job).data, status=202), request, made, _again(request, job))
+        return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 
 class CancelInput(StrictSerializer):
@@ -240,7 +240,7 @@ class Cancel(ApiView):
         if job.state in JOB_FINAL:
             raise Problem(409, "ended", f"The job is {job.state} already.")
         made = verbs.wish("cancel", asker(request), job, reason=wish["reason"])
-        return verbs.when_applied(Response(JobOutput(job).data, status=202), request, made, _again(request, job))
+        return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 
 class Rerun(ApiView):
@@ -354,7 +354,7 @@ def _own(request: Request, job_id: UUID) -> Job:
 
 def _again(request: Request, job: Job) -> Callable[[], Any]:
     """Return what shows the job as it is later."""
-    return lambda: JobOutput(_visible(request).get(pk=job.pk)).data
+    return lambda: shown_job(_visible(request).get(pk=job.pk))
 
 
 def _document(request: Request) -> Any:

@@ -12,6 +12,7 @@ from django.db import transaction
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
+from octolab import bell
 from octolab.api import errors
 from octolab.api.errors import Problem
 from octolab.labtime import clock, moment
@@ -20,7 +21,7 @@ from scheduler.doorbell import ring_scheduler
 from scheduler.jobformat.problems import JobRefused
 from scheduler.models import Job, Request, Step, StepMember
 from scheduler.services.jobs import CheckedJob, IdempotencyConflict, LabNotReady, NotChangeable
-from scheduler.services.placement import PLACEMENT_WAIT_S, answer_to, placement_of, preview, reply_key
+from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, preview, reply_key
 from users.models import User
 
 from .outputs import WishOutput
@@ -49,10 +50,10 @@ def when_placed(response: Response, job_id: UUID, show: Callable[[float | None, 
     """Let a response wait a moment for the scheduler's prediction, which ``show`` puts into the answer."""
 
     async def wait(in_thread: InThread) -> Better | None:
-        placement = await placement_of(job_id, PLACEMENT_WAIT_S)
+        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S)
         if placement is None:
             return None
-        return Better(JSONRenderer().render(show(placement.start_lab_s, placement.finish_lab_s)))
+        return Better(JSONRenderer().render(show(placement.get("start_lab_s"), placement.get("finish_lab_s"))))
 
     return improve(response, wait)
 
@@ -64,7 +65,7 @@ def when_applied(response: Response, request: Any, made: Request, show: Callable
     """
 
     async def wait(in_thread: InThread) -> Better | None:
-        answer = await answer_to(reply_key(made.pk), ANSWER_WAIT_S)
+        answer = await bell.events().answer(reply_key(made.pk), ANSWER_WAIT_S)
         if answer is None:
             return None
         if answer.get("refused"):

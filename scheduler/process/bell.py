@@ -79,13 +79,13 @@ class Ringer:
         self._silent_until_s = 0.0
 
     def events(self, answers: Mapping[str, Any]) -> None:
-        """Ring the tailers of the event log, and push answers to the lists that somebody may wait at."""
+        """Ring the web processes, with the answers they may wait for; push these to lists too, for who waits there."""
 
         def commands(pipe: Any) -> None:
             for key, value in answers.items():
                 pipe.rpush(key, json.dumps(value))
                 pipe.expire(key, 5)
-            pipe.publish(EVENTS_BELL, "")
+            pipe.publish(EVENTS_BELL, json.dumps(answers) if answers else "")
 
         self._try(commands)
 

@@ -65,15 +65,6 @@ async def placement_of(job_id: UUID, wait_s: float = PLACEMENT_WAIT_S) -> Placem
         return None
 
 
-async def answer_to(key: str, wait_s: float) -> Any:
-    """Wait for an answer without a thread that waits; None if it does not come in time or Redis is away."""
-    try:
-        answer = await _aclient().blpop([key], timeout=wait_s)
-    except redis.RedisError:
-        return None
-    return None if answer is None else json.loads(answer[1])
-
-
 def placement_of_sync(job_id: UUID, wait_s: float = PLACEMENT_WAIT_S) -> Placement | None:
     """Do the same as `placement_of` in a thread."""
     return _placement(wait_for(placement_key(job_id), wait_s))
