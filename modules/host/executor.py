@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from modules.contract.messages import AttemptState
 from modules.drivers import DeviceError
@@ -83,42 +84,71 @@ class Executor:
                 self._changed.notify_all()
 
 
+@dataclass
+class _Ending:
+    """How an attempt ends."""
+
+    state: AttemptState = "completed"
+    error: str = ""
+    reason: str = ""
+
+
 def execute(run: AttemptRun) -> None:
     """Run all actions of an attempt and write how it ended. Devices are released before the close is told."""
-    bench = run.bench
-    state: AttemptState = "completed"
-    error = reason = ""
+    ending = _do(run)
+    ended_lab_s = run.bench.clock.now()
+    try:
+        _keep(run, ending, ended_lab_s)
+    except Exception as problem:
+        log.exception("%s: what was recorded could not be kept", run.attempt_id)
+        if ending.state == "completed":
+            ending.state, ending.error = "failed", f"what was recorded could not be kept: {problem}"
+    finally:
+        _leave_devices(run, ending)
+        run.journal_close(ending.state, ending.error, ending.reason, ended_lab_s)
+    if ending.error:
+        log.warning("%s %s: %s", run.attempt_id, ending.state, ending.error)
+
+
+def _do(run: AttemptRun) -> _Ending:
     try:
         run.interruptions.raise_if_ending()
         run.journal_running()
-        assert run.started_lab_s is not None  # noqa: S101 - set by journal_running
-        run.recorder.start(run.started_lab_s)
-        bench.rack.attend(run.devices)
-        reason = _run_steps(run)
+        run.recorder.start(run.bench.clock.now())
+        run.bench.rack.attend(run.devices)
+        return _Ending(reason=_run_steps(run))
     except Aborted as abort:
-        state, error, reason = _ending_of(run, abort)
+        return _ending_of(run, abort)
     except Stopped as stop:
-        reason = f"stopped by {stop}"
+        return _Ending(reason=f"stopped by {stop}")
     except BaseException as problem:
-        state, error, reason = _failure_of(run, problem)
-    ended_lab_s = bench.clock.now()
+        return _failure_of(run, problem)
+
+
+def _keep(run: AttemptRun, ending: _Ending, ended_lab_s: float) -> None:
+    """Bring arrays and documents to where they stay: the file first, then what refers to it."""
     try:
         run.recorder.close_file()
-    except Exception as problem:
-        log.exception("%s: the array file could not be finished", run.attempt_id)
-        if state == "completed":
-            state, error = "failed", f"the array file could not be finished: {problem}"
-    exit_status = {"completed": "success", "aborted": "abort"}.get(state, "fail")
-    run.recorder.stop(exit_status, error or reason, ended_lab_s)
-    bench.rack.leave(run.devices)
-    if state == "interrupted":
+    except OSError as problem:
+        log.error("%s: %s", run.attempt_id, problem)
+        if ending.state == "completed":
+            ending.state, ending.error = "failed", str(problem)
+    exit_status = {"completed": "success", "aborted": "abort"}.get(ending.state, "fail")
+    run.recorder.stop(exit_status, ending.error or ending.reason, ended_lab_s)
+
+
+def _leave_devices(run: AttemptRun, ending: _Ending) -> None:
+    """Release the devices; those that may stand anywhere are unknown."""
+    rack = run.bench.rack
+    if ending.state == "interrupted" or (run.touched and run.interruptions.halted is not None):
         for device, mode in run.devices.items():
             if mode == "use":
-                bench.rack.set_state(device, "unknown")
-    bench.guard.release(run, run.devices)
-    run.journal_close(state, error, reason, ended_lab_s)
-    if error:
-        log.warning("%s %s: %s", run.attempt_id, state, error)
+                rack.set_state(device, "unknown")
+    try:
+        rack.leave(run.devices)
+    except Exception:
+        log.exception("%s: a device could not be disconnected", run.attempt_id)
+    run.bench.guard.release(run, run.devices)
 
 
 def _run_steps(run: AttemptRun) -> str:
@@ -150,25 +180,25 @@ def _run_action(run: AttemptRun) -> None:
     run_plan(run, action(Context(run, plan=True)), pausable=pausable)
 
 
-def _ending_of(run: AttemptRun, abort: Aborted) -> tuple[AttemptState, str, str]:
-    """Return state, error and reason after an abort, halt or emergency stop."""
+def _ending_of(run: AttemptRun, abort: Aborted) -> _Ending:
+    """Return how an abort, halt, emergency stop or revocation ends an attempt."""
     reason = str(abort)
     if run.interruptions.emergency:
         return _cut_short(run, run.interruptions.emergency)
     if run.revoked:
-        return "interrupted", reason, reason
-    return "aborted", "", reason
+        return _Ending("interrupted", reason, reason)
+    return _Ending("aborted", "", reason)
 
 
-def _cut_short(run: AttemptRun, reason: str) -> tuple[AttemptState, str, str]:
+def _cut_short(run: AttemptRun, reason: str) -> _Ending:
     """Return what an emergency stop makes of an attempt: nobody knows how far its last command got."""
     if run.touched:
-        return "interrupted", f"{reason}; last command: {run.last_command}", reason
-    return "aborted", "", reason
+        return _Ending("interrupted", f"{reason} (last command: {run.last_command})", reason)
+    return _Ending("aborted", "", reason)
 
 
-def _failure_of(run: AttemptRun, problem: BaseException) -> tuple[AttemptState, str, str]:
-    """Return state, error and reason after an action raised."""
+def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:
+    """Return how an action that raised ends its attempt."""
     run.bench.rack.note_error(problem)
     text = str(problem) or type(problem).__name__
     if not isinstance(problem, DeviceError):
@@ -176,11 +206,11 @@ def _failure_of(run: AttemptRun, problem: BaseException) -> tuple[AttemptState, 
         log.error("%s: %s", run.attempt_id, text, exc_info=problem)
     if run.last_command and run.last_command.partition(": ")[2] not in text:
         text += f" (last command: {run.last_command})"
-    if run.interruptions.emergency:
-        state, error, reason = _cut_short(run, run.interruptions.emergency)
-        return state, f"{error or reason}; {text}", reason
-    if (abort := run.interruptions.abort) is not None:
-        return "aborted", text, str(abort)
+    abort = run.interruptions.abort
+    if abort is not None:
+        ending = _ending_of(run, abort)
+        ending.error = f"{ending.error or ending.reason}; {text}"
+        return ending
     if getattr(problem, "uncertain", False):
-        return "interrupted", text, "the outcome of the last command is not known"
-    return "failed", text, ""
+        return _Ending("interrupted", text, "the outcome of the last command is not known")
+    return _Ending("failed", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from modules.contract.messages import Control
 
@@ -45,7 +46,7 @@ class Interruptions:
         self._paused_by = ""
         self._stop: Stopped | None = None
         self._abort: Aborted | None = None
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, datetime]] = set()
         self.emergency: str = ""
         self.listeners: list[Callable[[], None]] = []
 
@@ -54,7 +55,9 @@ class Interruptions:
     def apply(self, control: Control) -> None:
         """Take over a control; one that was applied before changes nothing."""
         with self._changed:
-            key = (control.verb, control.at.isoformat())
+            # the store keeps milliseconds, the message over Redis has microseconds
+            at = control.at.replace(microsecond=control.at.microsecond // 1000 * 1000)
+            key = (control.verb, at)
             if key in self._seen:
                 return
             self._seen.add(key)

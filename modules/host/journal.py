@@ -186,7 +186,8 @@ class Journal:
         self._size += len(data)
 
     def _begin_segment(self, number: int) -> None:
-        file = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # a file of that number can only be one in which a crash left not a single whole line
+        file = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -194,8 +195,9 @@ class Journal:
             os.close(folder)
         if self._file is not None:
             os.close(self._file)
-        self._file, self._size = file, os.fstat(file).st_size
-        self._segments.append(number)
+        self._file, self._size = file, 0
+        if number not in self._segments:
+            self._segments.append(number)
 
     # ------------------------------------------------------------------ shipping
 

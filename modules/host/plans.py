@@ -49,7 +49,7 @@ class PlanRun:
         self._engine = _Engine({}, loop=shared_loop(), context_managers=[])
         self._engine.subscribe(run.recorder.fold)
         # also when it begins to run: what was asked a moment before would else be lost
-        self._engine.state_hook = lambda new, old: self._listen()
+        self._engine.state_hook = lambda new, old: self._listen()  # type: ignore[assignment]
         self._ending: Stopped | Aborted | None = None
         self._asking = threading.Lock()
 

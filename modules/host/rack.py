@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 SAFE_STATE_S = 2.0
-BAD_NEWS_S = 3.0
+BAD_NEWS_S = 2.0
 """A bad state is shown at least this long, so that a heartbeat carries it."""
 
 OnWire = Callable[[str, str, bytes], None]

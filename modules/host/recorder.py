@@ -180,7 +180,7 @@ class Recorder:
             case "event_page":
                 import event_model
 
-                for event in event_model.unpack_event_page(document):
+                for event in event_model.unpack_event_page(document):  # type: ignore[arg-type]
                     self.fold("event", event)
 
     def _without_arrays(

@@ -95,10 +95,14 @@ class Host:
         self._until_the_store_answers(controls.look)
         for part in (live, shipper, wire_log, heartbeat, controls, claimer):
             part.start()
-        log.info("host %s serves %s", settings.name, ", ".join(self._modules))
-        announce_ready(", ".join(self._modules))
         try:
-            serve(build_celery(settings.redis_url), self._modules, claimer.take, _malformed)
+            serve(
+                build_celery(settings.redis_url),
+                self._modules,
+                take=claimer.take,
+                on_malformed=_malformed,
+                on_ready=self._ready,
+            )
         except SystemExit:
             log.info("asked to end")
         finally:
@@ -113,6 +117,11 @@ class Host:
             rack.close()
             journal.close()
             store.close()
+
+    def _ready(self) -> None:
+        serves = ", ".join(self._modules)
+        log.info("host %s serves %s", self._settings.name, serves)
+        announce_ready(f"serves {serves}")
 
     def _finish_running(self) -> None:
         """Let running steps end; those that do not are asked to give up."""

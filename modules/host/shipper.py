@@ -146,7 +146,7 @@ class Shipper:
         lost = [record["id"] for record, changed in zip(records, done, strict=True) if not changed]
         for found in self._store.find_ids("attempts", lost):
             mine = changes[found["_id"]]
-            if mine["k"] == "close" and found["ended_lab_s"] != mine["changes"]["ended_lab_s"]:
+            if mine["k"] == "close" and found.get("ended_lab_s") != mine["changes"]["ended_lab_s"]:
                 log.error(
                     "%s ended here as %s, but stands as %s: somebody else had closed it (%s)",
                     found["_id"], mine["changes"]["state"], found["state"], found.get("reason") or found.get("error"),

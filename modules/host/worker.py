@@ -6,12 +6,12 @@ nobody but the scheduler.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.signals import setup_logging, worker_ready
 from kombu import Connection
 from pydantic import ValidationError
 
@@ -41,7 +41,7 @@ class HostCelery(Celery):
     """Celery without Django: the fixup would load it because of one variable in the environment."""
 
     amqp_cls = f"{__name__}:_Amqp"
-    builtin_fixups = frozenset()
+    builtin_fixups: ClassVar[frozenset[str]] = frozenset()
 
 
 def build_celery(redis_url: str) -> HostCelery:
@@ -74,10 +74,22 @@ def build_celery(redis_url: str) -> HostCelery:
     return app
 
 
+def _leave_logging_alone(**_: Any) -> None:
+    pass
+
+
 def serve(
-    app: HostCelery, instances: Iterable[str], take: Callable[[Order], None], on_malformed: Callable[[str], None]
+    app: HostCelery,
+    instances: Iterable[str],
+    *,
+    take: Callable[[Order], None],
+    on_malformed: Callable[[str], None],
+    on_ready: Callable[[], None],
 ) -> None:
-    """Take orders until the process is asked to end (SIGTERM, SIGINT). Must run in the main thread."""
+    """Take orders until the process is asked to end (SIGTERM, SIGINT). Must run in the main thread.
+
+    ``on_ready()`` is called when orders can come.
+    """
 
     @app.task(name=ORDER_TASK)
     def order(message: dict[str, Any]) -> None:
@@ -89,7 +101,12 @@ def serve(
             return
         take(decoded)
 
-    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+    def ready(**_: Any) -> None:
+        on_ready()
+
+    worker_ready.connect(ready, weak=False)
+    # whoever listens to this signal keeps Celery from setting up logging its own way
+    setup_logging.connect(_leave_logging_alone)
     worker = app.Worker(
         pool="threads",
         concurrency=1,
