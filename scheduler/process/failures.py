@@ -138,7 +138,7 @@ class Failures:
         stands = self.stands_in(sample)
         if stands is None:
             return
-        called = [step for step in sample.steps if _cleans(step, sample) and not step.dormant]
+        called = [step for step in sample.steps if is_cleanup_of(step, sample) and not step.dormant]
         if any(not step.final for step in called):
             return
         task = self._clean_up_task(sample, stands)
@@ -178,7 +178,9 @@ class Failures:
             self.clean_up(sample)
         if any(not step.final and not step.dormant for step in job.steps) or job.state == JobState.NEEDS_OPERATOR:
             return
-        where = ", ".join(f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held)
+        where = ", ".join(
+            f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held
+        )
         self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
 
     def need_operator(self, job: LiveJob, reason: str) -> None:
@@ -195,7 +197,8 @@ class Failures:
         return unit.job.state == JobState.NEEDS_OPERATOR and not any(s.state == StepState.INTERRUPTED for s in others)
 
 
-def _cleans(step: LiveStep, sample: LiveSample) -> bool:
+def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:
+    """Tell whether a step is part of a clean-up of the sample."""
     return any(member.task.cleanup and member.sample is sample for member in step.members)
 
 

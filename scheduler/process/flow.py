@@ -88,13 +88,13 @@ class Flow:
     def _take(self, resource: str, sample: LiveSample) -> None:
         index = self.state.places.take(resource, sample)
         if sample.id is not None:
-            self.changes.places[resource, index] = sample.id
+            self.changes.place(resource, index, None, sample.id)
 
     def give_back(self, resource: str, sample: LiveSample) -> None:
         """Free a sample's place."""
         index = self.state.places.give_back(resource, sample)
         if index is not None:
-            self.changes.places[resource, index] = None
+            self.changes.place(resource, index, sample.id, None)
             self.grants.wake_key(("place", resource))
 
     def _dispatch(self, unit: Unit) -> None:
@@ -120,6 +120,7 @@ class Flow:
                 member.ok, member.error = None, ""
                 self.changes.touch(member)
         unit.claimed = False
+        self.grants.crowds.ordered(unit)
         self.dispatched.append(unit)
 
     def _start_standby(self, unit: Unit) -> None:
@@ -239,14 +240,21 @@ class Flow:
             if job.state == JobState.RUNNING:
                 self.changes.job(job, JobState.CANCELLING)
             self.changes.job(job, JobState.CANCELLED)
-            self.changes.outbox.append((job, "cancelled"))
+            self.let_go(job, "cancelled")
         elif done or not job.samples:
             self.changes.job(job, JobState.COMPLETED)
-            self.changes.outbox.append((job, "finished"))
+            self.let_go(job, "finished")
         else:
             self.changes.job(job, JobState.FAILED, next((s.reason for s in job.samples if s.reason), ""))
-            self.changes.outbox.append((job, "failed"))
-        self._let_go(job)
+            self.let_go(job, "failed")
+
+    def let_go(self, job: LiveJob, event: str) -> None:
+        """Tell about a job that has become final, and drop what it kept for clean-up."""
+        for step in job.steps:
+            if step.dormant:
+                self.unreserve(step)
+        self.changes.outbox.append((job, event))
+        self.finished.append(job)
 
     def flag_breaches(self, step: LiveStep) -> None:
         """Log windows that the step's start has broken."""

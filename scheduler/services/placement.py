@@ -49,10 +49,10 @@ class Placement:
     """Start and end of each step by id; previews only."""
 
 
-def ring() -> None:
+def ring(why: str = "") -> None:
     """Wake the scheduler; if Redis is away it looks within a second by itself."""
     try:
-        _client().publish(SCHEDULER_BELL, "")
+        _client().publish(SCHEDULER_BELL, why)
     except redis.RedisError:
         return
 
@@ -80,8 +80,9 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
+    number = str(uuid4())
     question = {
-        "id": str(uuid4()),
+        "id": number,
         "job": {
             "id": str(job.id),
             "priority": job.priority,
@@ -96,8 +97,8 @@ def preview(
         _client().expire(PREVIEWS, 10)
     except redis.RedisError:
         return None
-    ring()
-    return _placement(wait_for(reply_key(question["id"]), wait_s))
+    ring("question")
+    return _placement(wait_for(reply_key(number), wait_s))
 
 
 def wait_for(key: str, wait_s: float) -> Any:

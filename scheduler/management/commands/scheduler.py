@@ -12,11 +12,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from analysis.documents import DocumentStore, StoreUnavailable
+from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.clock import LabClock, attach
 from modules.contract.lab import LabFileError, load
 from modules.contract.ready import announce_ready
-from scheduler.process.leader import POLL_S, Leadership, LeadershipLost
+from scheduler.process.leader import POLL_S, Leadership, LeadershipLostError
 from scheduler.process.loop import Scheduler
 
 log = structlog.get_logger("octolab.scheduler")
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             if not stop.asked:
                 announce_ready(f"policy {policy}")
                 scheduler.run()
-        except LeadershipLost as error:
+        except LeadershipLostError as error:
             raise CommandError(f"another scheduler has taken over: {error}") from error
         leadership.release()
         connection.close()
@@ -79,7 +79,7 @@ def _clock(store: DocumentStore, stop: _Stop) -> LabClock | None:
         try:
             store.ping()
             return attach(store.database)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             if not waiting:
                 log.warning("waiting for the document store")
             waiting = True
