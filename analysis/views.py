@@ -181,7 +181,7 @@ class Array(_ResultView):
             try:
                 return _csv(tables.array_table(part), reference, results.job)
             except tables.NotATableError as error:
-                raise invalid(("format", f"{error}.")) from error
+                raise invalid(("/format", f"{error}.")) from error
         body = {
             "job_id": str(results.job.pk),
             "run_uid": run.uid,
@@ -207,7 +207,7 @@ def _read(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> arrays.Slice:
     points = len(range(*slice(wanted["start"], wanted.get("stop"), wanted["step"]).indices(shape[0])))
     values = points * math.prod(shape[1:])
     if values > MAX_VALUES:
-        raise invalid(("stop", f"This slice has {values} values, at most {MAX_VALUES} are sent at once: ask for less."))
+        raise invalid(("/stop", f"This slice has {values} values; at most {MAX_VALUES} are sent at once."))
     with _file_problems():
         path = files.path_of(about["file"])
         try:

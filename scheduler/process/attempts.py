@@ -14,6 +14,7 @@ from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
+from scheduler.process.references import add_results
 from scheduler.states import DeviceState, JobState, StepState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -196,7 +197,7 @@ class Attempts:
                 if not member.ok:
                     failed.add(member.pk)
                 elif outcome and outcome.get("results"):
-                    member.task.results = {**(member.task.results or {}), **outcome["results"]}
+                    add_results(member, len(step.members) > 1, outcome["results"])
                     self.flow.changes.touch(member.task)
         return failed
 

@@ -91,6 +91,8 @@ class Changes:
     """Stock → amount that is no longer reserved."""
     requests: dict[str, str] = field(default_factory=dict)
     """Request → why it was refused, or empty."""
+    renewed: dict[str, LiveStep] = field(default_factory=dict)
+    """Steps that take longer or use more than was known when the job was accepted."""
     outbox: list[tuple[LiveJob, str]] = field(default_factory=list)
     """Jobs that people are to be told about, with the event's name."""
     writes: list[Callable[[], object]] = field(default_factory=list)
@@ -214,6 +216,11 @@ class Changes:
 
     def _write(self) -> None:
         update_rows(Step, _STEP, map(_step_row, self.steps.values()), where=("id", "state"))
+        update_rows(
+            Step,
+            ("duration_s", "consumes", "adds"),
+            ((s.duration_s, s.consumes, s.adds, s.id) for s in self.renewed.values()),
+        )
         update_rows(Job, _JOB, map(_job_row, self.jobs.values()), where=("id", "state"))
         update_rows(
             Sample,

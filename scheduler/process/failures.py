@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.process.grants import void
-from scheduler.process.live import OCCUPYING, LiveJob, LiveMember, LiveSample, LiveStep, Unit
+from scheduler.process.live import OCCUPYING, LiveJob, LiveSample, LiveStep, Unit
 from scheduler.states import JobState, SampleState, StepState
 
 if TYPE_CHECKING:
@@ -123,10 +123,6 @@ class Failures:
             return
         flow.plan.returned(unit)
         flow.grants.add(unit)
-
-    def refuse(self, unit: Unit, member: LiveMember, missing: str) -> None:
-        """Fail a sample whose next step refers to a result that was never measured."""
-        self.lose(member.sample, f"{unit.first.task_name} refers to {missing}, which was not measured")
 
     # --- putting away
 

@@ -16,7 +16,7 @@ from scheduler.process.grants import Grants, holder_of, wanted
 from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
 from scheduler.process.orders import DEADLINE_S
 from scheduler.process.plan import Plan
-from scheduler.process.references import resolve
+from scheduler.process.references import References
 from scheduler.process.stocks import Stocks
 from scheduler.states import DeviceState, JobState, SampleState, StepState
 
@@ -39,6 +39,7 @@ class Flow:
         self.stocks = stocks
         self.changes = Changes(0.0)
         self.failures = Failures(self)
+        self.references = References()
         self.dispatched: list[Unit] = []
         """Units whose orders go out after the commit."""
         self.finished: list[LiveJob] = []
@@ -99,12 +100,8 @@ class Flow:
 
     def _dispatch(self, unit: Unit) -> None:
         for member in unit.first.alive:
-            resolved, missing = resolve(member, unit.job)
-            if missing:
-                self.failures.refuse(unit, member, missing)
-            elif resolved != member.task.parameters:
-                member.task.parameters = resolved
-                self.changes.touch(member.task)
+            if wrong := self.references.resolve(unit, member, self.changes):
+                self.failures.lose(member.sample, f"{unit.first.task_name} cannot be done: {wrong}")
         if not unit.waiting or not unit.first.alive:
             self.release(unit)
             return

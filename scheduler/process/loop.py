@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from analysis.documents import DocumentStore
 from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
+from notifications.outbox import Happening, enqueue_many
 from scheduler.process.answers import placement_of, preview
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
@@ -292,6 +293,4 @@ def notify(outbox: list[tuple[LiveJob, str]]) -> None:
     """Queue the messages about jobs, in the transaction that changed them."""
     if not outbox:
         return
-    from scheduler.process.telling import tell
-
-    tell(outbox)
+    enqueue_many(Happening(event, job.id, job.reason) for job, event in outbox)

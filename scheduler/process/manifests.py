@@ -18,6 +18,7 @@ from modules.contract.lab import Lab
 from modules.contract.manifest import Manifest
 from modules.contract.messages import HostRecord
 from scheduler import models
+from scheduler.catalogue import Catalogue
 from scheduler.process.bench import Bench
 from scheduler.process.flow import Flow
 from scheduler.process.live import LiveJob
@@ -81,6 +82,8 @@ class Manifests:
                 if instance in job.manifests and job.manifests[instance] != digest:
                     self._revalidate(job, instance, manifest, digest, flow)
             flow.plan.mark_stale()
+        in_force = {name: self._known[digest] for name, digest in flow.state.manifests.items() if digest in self._known}
+        flow.references.catalogue = Catalogue(self.lab, in_force)
         flow.grants.wake_all()
 
     def _store(self, digest: str, document: dict[str, Any], flow: Flow) -> None:

@@ -305,7 +305,7 @@ def test_an_array_that_is_too_large_is_refused_with_advice(
     client = client_of(ann)
     url = f"/api/v1/jobs/{job.pk}/arrays/{uid}.absorbance"
     refused = client.get(url)
-    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "stop")
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "/stop")
     assert strict_json(client.get(url, {"stop": 1}))["values"] == [[0] * 1000]
     header, row = csv.reader(io.StringIO(client.get(f"{url}?format=csv&stop=1").content.decode()))
     assert (header[:2], row[:2], len(row)) == (["index", "absorbance at index 0"], ["0", "0"], 1001)

@@ -59,8 +59,19 @@ def make_manifest(version: str = "1", *, title: str = "Work", capacities: dict[s
                 steps=(ManifestStep(name="run", action="run", duration_s="10"),),
             )
             for name in ("work", "tidy_slot", "tidy_cell")
-        ),
+        )
+        + (_act(),),
         actions=(Action(name="run"), Action(name="safe", repeat_safe=True)),
+    )
+
+
+def _act() -> ManifestTask:
+    number = {"type": "number", "minimum": 0, "maximum": 1000}
+    return ManifestTask(
+        name="act",
+        title="Act",
+        parameters={"type": "object", "properties": {"depth": number, "n": number}, "required": ["depth", "n"]},
+        steps=(ManifestStep(name="act", action="run", duration_s="depth / 10"),),
     )
 
 
