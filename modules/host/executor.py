@@ -199,6 +199,7 @@ def _cut_short(run: AttemptRun, reason: str) -> _Ending:
 
 def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:
     """Return how an action that raised ends its attempt."""
+    problem = _cause_of(problem)
     run.bench.rack.note_error(problem)
     text = str(problem) or type(problem).__name__
     if not isinstance(problem, DeviceError):
@@ -214,3 +215,13 @@ def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:
     if getattr(problem, "uncertain", False):
         return _Ending("interrupted", text, "the outcome of the last command is not known")
     return _Ending("failed", text)
+
+
+def _cause_of(problem: BaseException) -> BaseException:
+    """Return the device's own error if there is one behind it, as behind Bluesky's ``FailedStatus``."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, DeviceError):
+            return cause
+        cause = cause.__cause__
+    return problem

@@ -1,95 +1,46 @@
-"""The devices of this host: their drivers, one port per address, and how they are."""
+"""The devices of this host: how they are, and their safe state."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from modules.contract.clock import Clock
-from modules.contract.lab import DeviceSection, Lab
-from modules.drivers import DeviceError, LinkLost, SerialPort, driver_settings
+from modules.drivers import DeviceError, LinkLost
 
 from .guard import Guard
-from .packages import Module, PackageError
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 2.0
 SAFE_STATE_S = 2.0
 BAD_NEWS_S = 2.0
 """A bad state is shown at least this long, so that a heartbeat carries it."""
 
-OnWire = Callable[[str, str, bytes], None]
-
 
 class Rack:
-    """Drivers by device id.
+    """Drivers by device id, and how each device is.
 
-    A class that states a ``wire`` gets a :class:`~modules.drivers.port.SerialPort`, which devices of one address
-    share; any other class gets the address. The hooks are set on the port, or on the driver itself where it has
-    attributes ``before_command`` and ``on_wire``.
-
-    Raises
-    ------
-    PackageError
-        A driver cannot be imported or built; the text names the device.
+    Parameters
+    ----------
+    drivers : Mapping
+        Device id → driver.
+    guard : Guard
+        Knows which devices are held.
+    on_grant : collection, optional
+        Devices that are connected only while a step holds them.
     """
 
-    def __init__(
-        self, lab: Lab, modules: Iterable[Module], clock: Clock, guard: Guard, on_wire: OnWire, links: Path
-    ) -> None:
+    def __init__(self, drivers: Mapping[str, Any], guard: Guard, on_grant: Collection[str] = ()) -> None:
+        self.drivers = drivers
+        self.on_change: Callable[[], None] = lambda: None
         self._guard = guard
-        self._on_wire = on_wire
-        self._clock = clock
-        self._links = links
-        self._ports: dict[str, Any] = {}
+        self._on_grant = on_grant
         self._lock = threading.Lock()
         self._connecting: set[str] = set()
         self._since_s: dict[str, float] = {}
-        self.on_change: Callable[[], None] = lambda: None
-        ids = dict.fromkeys(device for module in modules for ids in module.devices.values() for device in ids)
-        self._sections = {device: lab.device(device) for device in ids}
-        self.drivers = {device: self._build(section) for device, section in self._sections.items()}
-        self._states = dict.fromkeys(self.drivers, "offline")
-
-    def _build(self, section: DeviceSection) -> Any:
-        where = f"device {section.id!r}: driver {section.driver!r}"
-        module_name, _, class_name = section.driver.partition(":")
-        try:
-            driver_class = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise PackageError(f"{where} cannot be imported: {error}") from error
-        settings = driver_settings(section.options)
-        try:
-            if not hasattr(driver_class, "wire"):
-                driver = driver_class(section.id, section.address, clock=self._clock, **settings)
-                for hook, function in (("before_command", self._guard.before_command), ("on_wire", self._on_wire)):
-                    if hasattr(driver, hook):
-                        setattr(driver, hook, function)
-                return driver
-            port = self._port(section, driver_class.wire)
-            return driver_class(section.id, port, clock=self._clock, **settings)
-        except (TypeError, ValueError) as error:
-            raise PackageError(f"{where} cannot be set up as the lab file says: {error}") from error
-
-    def _port(self, section: DeviceSection, wire: Any) -> Any:
-        port = self._ports.get(section.address)
-        if port is None:
-            port = self._ports[section.address] = SerialPort(
-                section.address,
-                wire,
-                links=self._links,
-                before_command=self._guard.before_command,
-                on_wire=self._on_wire,
-            )
-        elif port.wire != wire:
-            raise ValueError(f"{section.address} is shared with a device of other line parameters")
-        return port
+        self._states = dict.fromkeys(drivers, "offline")
 
     # ------------------------------------------------------------------ how they are
 
@@ -121,7 +72,7 @@ class Rack:
         now_s = time.monotonic()
         for device, state in list(self._states.items()):
             fresh = state != "offline" and now_s - self._since_s.get(device, 0.0) < BAD_NEWS_S
-            if state == "idle" or fresh or self._guard.held(device) or self._sections[device].connect == "on_grant":
+            if state == "idle" or fresh or self._guard.held(device) or device in self._on_grant:
                 continue
             with self._lock:
                 if device in self._connecting:
@@ -152,14 +103,14 @@ class Rack:
     def attend(self, devices: Iterable[str]) -> None:
         """Connect the devices that are connected only while a step holds them."""
         for device in devices:
-            if self._sections[device].connect == "on_grant":
+            if device in self._on_grant:
                 self.drivers[device].connect()
                 self.set_state(device, "idle")
 
     def leave(self, devices: Iterable[str]) -> None:
         """Disconnect them again."""
         for device in devices:
-            if self._sections[device].connect == "on_grant":
+            if device in self._on_grant:
                 self.drivers[device].close()
 
     # ------------------------------------------------------------------ safe state

@@ -6,8 +6,10 @@ gives it; the runs that a plan opens itself are folded into it.
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +53,8 @@ class _MemberRun:
     member: Member
     results: dict[str, Any] = field(default_factory=dict)
     fresh: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    references: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Array name → where it is, for all arrays in the file."""
     error: str = ""
     streams: dict[str, _Stream] = field(default_factory=dict)
     folded: dict[str, _Stream] = field(default_factory=dict)
@@ -83,6 +86,8 @@ class Recorder:
         self._origin = origin
         self._runs = [_MemberRun(member) for member in order.members]
         self._file: ArrayFile | None = None
+        self._later: list[tuple[str, Any, str, Member]] = []
+        self._event_arrays: dict[tuple[str, str], Iterator[str]] = {}
         self._started = False
 
     # ------------------------------------------------------------------ while it runs
@@ -173,9 +178,9 @@ class Recorder:
                     stream = self._open_stream(run, str(document["name"]), document["data_keys"], document)
                     run.folded[document["uid"]] = stream
             case "event":
-                for index, run in enumerate(self._runs):
+                for run in self._runs:
                     stream = run.folded[document["descriptor"]]
-                    data, filled = self._without_arrays(document["data"], stream, run.member, index)
+                    data, filled = self._without_arrays(document["data"], stream, run.member)
                     self._event(stream, data, document["timestamps"], document["time"], filled)
             case "event_page":
                 import event_model
@@ -183,8 +188,16 @@ class Recorder:
                 for event in event_model.unpack_event_page(document):  # type: ignore[arg-type]
                     self.fold("event", event)
 
+    def _keep_for_later(self, key: str, data: Any, unit: str, member: Member) -> str:
+        """Put an array of an event behind those that the action records itself; return its name in the file."""
+        base = re.sub(r"\W", "_", key)
+        names = self._event_arrays.setdefault((member.run_uid, base), _numbered(base))
+        name = next(name for name in names if name not in self._declared)
+        self._later.append((name, data, unit, member))
+        return name
+
     def _without_arrays(
-        self, data: Mapping[str, Any], stream: _Stream, member: Member, index: int
+        self, data: Mapping[str, Any], stream: _Stream, member: Member
     ) -> tuple[Document, dict[str, Any]]:
         kept: Document = {}
         filled: dict[str, Any] = {}
@@ -192,10 +205,8 @@ class Recorder:
             plain = value.item() if getattr(value, "shape", None) == () else value
             size = getattr(plain, "size", None) or (len(plain) if isinstance(plain, list | tuple) else 0)
             if size > INLINE_ITEMS:
-                name = f"{key}_{stream.descriptor[-8:]}_{stream.count + 1}"
                 unit = stream.data_keys.get(key, {}).get("units") or ""
-                self._add_array(name, plain, unit, None, member)
-                kept[key], filled[key] = name, False
+                kept[key], filled[key] = self._keep_for_later(key, plain, unit, member), False
             else:
                 kept[key] = plain.tolist() if hasattr(plain, "tolist") else plain
         return kept, filled
@@ -210,6 +221,8 @@ class Recorder:
         OSError
             It cannot be written. Its arrays are lost, and no run refers to them.
         """
+        for name, data, unit, member in self._later:
+            self._add_array(name, data, unit, None, member)
         if self._file is None:
             return
         file, self._file = self._file, None
@@ -219,7 +232,7 @@ class Recorder:
             file.discard()
             raise
         for run in self._runs:
-            run.arrays = references.get(run.member.run_uid, {})
+            run.references = references.get(run.member.run_uid, {})
 
     def stop(self, exit_status: str, reason: str, lab_s: float) -> None:
         """Write events for arrays, the results and the stop documents."""
@@ -227,9 +240,9 @@ class Recorder:
             return
         for run in self._runs:
             failed = exit_status != "success" or bool(run.error)
-            if run.arrays:
+            if run.references:
                 self._emit_arrays(run)
-            if run.results or run.arrays or failed:
+            if run.results or run.references or failed:
                 self._write_results(run, exit_status, reason, lab_s)
             self._write(
                 "run_stops",
@@ -254,7 +267,7 @@ class Recorder:
                 ok=not (error or run.error),
                 run_uid=run.member.run_uid,
                 results=run.results,
-                arrays=run.arrays,
+                arrays=self._results_among(run.references),
                 error=run.error or error,
             )
             for run in self._runs
@@ -283,7 +296,7 @@ class Recorder:
                 "ok": exit_status == "success" and not run.error,
                 "error": run.error or (reason if exit_status != "success" else ""),
                 "values": values,
-                "arrays": run.arrays,
+                "arrays": self._results_among(run.references),
                 "simulated": order.simulated,
                 "ended_lab_s": lab_s,
                 "time": time.time(),
@@ -292,7 +305,7 @@ class Recorder:
 
     def _emit_arrays(self, run: _MemberRun) -> None:
         keys = {}
-        for name, reference in run.arrays.items():
+        for name, reference in run.references.items():
             keys[name] = {
                 "source": f"octolab:{self._order.module}",
                 "dtype": "array",
@@ -300,7 +313,7 @@ class Recorder:
                 "units": reference["unit"],
                 "external": "FILE:NEXUS",
             }
-        data = {name: f"{reference['file']}#{reference['path']}" for name, reference in run.arrays.items()}
+        data = {name: f"{reference['file']}#{reference['path']}" for name, reference in run.references.items()}
         self._emit(run, "arrays", keys, data, filled=dict.fromkeys(data, False))
 
     def _emit(
@@ -320,11 +333,7 @@ class Recorder:
     def _open_stream(
         self, run: _MemberRun, name: str, data_keys: Mapping[str, Any], like: Mapping[str, Any]
     ) -> _Stream:
-        free = name
-        number = 1
-        while free in run.streams:
-            number += 1
-            free = f"{name}_{number}"
+        free = next(free for free in _numbered(name) if free not in run.streams)
         stream = run.streams[free] = _Stream(str(new_id()), data_keys)
         self._write(
             "descriptors",
@@ -395,6 +404,10 @@ class Recorder:
         )
         return ArrayFile(self._data_root, raw_path(order.job_id, order.attempt_id, started_at), metadata)
 
+    def _results_among(self, references: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out what a plan's events brought along: it is in the file, but no result of the task."""
+        return {name: reference for name, reference in references.items() if name in self._declared}
+
     def _select(self, member: Member | None) -> list[_MemberRun]:
         if member is None:
             return self._runs
@@ -426,3 +439,9 @@ class Recorder:
             "shape": [],
             "units": result.unit,
         }
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """Yield name, name_2, name_3 and so on."""
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(2))

@@ -27,7 +27,7 @@ from .heartbeat import Heartbeat
 from .journal import Journal
 from .live import Live, connect_redis
 from .packages import Module, load_modules
-from .rack import Rack
+from .plugging import plug_in
 from .recovery import begin_incarnation, close_what_was_left
 from .shipper import Shipper
 from .wirelog import WireLog
@@ -81,7 +81,7 @@ class Host:
         guard = Guard(_scopes(self._modules.values()))
         wire_log = WireLog(store, settings.name, clock, guard.user)
         links = settings.data_root / "simulation"
-        rack = Rack(self._lab, self._modules.values(), clock, guard, wire_log.on_wire, links)
+        rack = plug_in(self._lab, self._modules.values(), clock, guard, wire_log.on_wire, links)
         client = connect_redis(settings.redis_url)
         live = Live(client)
         bench = Bench(settings.name, self._incarnation, clock, journal, guard, rack, live, settings.data_root)

@@ -181,6 +181,28 @@ def scan(ctx: Context) -> Generator[Any, Any, None]:
     ctx.record(moved=int(arm.position))
 
 
+def spectrum(ctx: Context) -> Generator[Any, Any, None]:
+    """A plan whose events hold arrays."""
+    from bluesky import plan_stubs as bps
+
+    yield from bps.open_run()
+    for _ in range(2):
+        yield from bps.trigger_and_read([ctx.device("arm")])
+    yield from bps.close_run()
+    ctx.array("absorbance", [1.0, 2.0])
+
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer", "unit": "", "default": 1},
+        "real_s": {"type": "number", "unit": "s", "default": 0.0},
+        "bad": {"type": "boolean"},
+        "how": {"type": "string"},
+        "move": {"type": "boolean"},
+    },
+}
+
 ACTIONS: Mapping[str, Callable[[Context], Any]] = {
     "noop": noop,
     "mark": mark,
@@ -191,6 +213,7 @@ ACTIONS: Mapping[str, Callable[[Context], Any]] = {
     "sleeps": sleeps,
     "stillness": stillness,
     "scan": scan,
+    "spectrum": spectrum,
 }
 
 
@@ -205,7 +228,7 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             Task(
                 name=name,
                 title=name,
-                parameters={"type": "object"},
+                parameters=PARAMETERS,
                 steps=(Step(name="do", action=name, devices={"arm": "use"}, duration_s="1"),),
                 results=(
                     Result(name="moved", dtype="integer"),
@@ -216,5 +239,5 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             )
             for name in ACTIONS
         ),
-        actions=tuple(Action(name=name, pause=pauses.get(name, "none")) for name in ACTIONS),
+        actions=tuple(Action.model_validate({"name": name, "pause": pauses.get(name, "none")}) for name in ACTIONS),
     )

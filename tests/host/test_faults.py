@@ -20,14 +20,16 @@ from .harness import ROOT, HostBench, bench_of, wait_for
 @pytest.fixture
 def own_mongo(tmp_path: Path) -> Iterator[MongoServer]:
     """A store that the test may kill."""
-    with MongoServer(tmp_path / "mongo") as server:
+    server = MongoServer(tmp_path / "mongo")
+    with server:
         yield server
 
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A broker that the test may kill."""
-    with RedisServer(tmp_path / "redis") as server:
+    server = RedisServer(tmp_path / "redis")
+    with server:
         yield server
 
 
