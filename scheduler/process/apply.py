@@ -136,7 +136,7 @@ class Requests:
     def _cancel_waiting(self, job: LiveJob, reason: str, actor: str) -> None:
         for step in job.steps:
             if step.waiting and not _is_cleanup(step.unit):
-                self.flow.failures.skip(step, StepState.CANCELLED, reason, actor)
+                self.flow.failures.skip(step, StepState.CANCELLED, reason, actor, spread=False)
 
     def _end_standbys(self, job: LiveJob, reason: str, actor: str) -> None:
         for unit in job.units:
@@ -210,7 +210,7 @@ class Requests:
         elif decision == "failed":
             flow.failures.end(unit, StepState.FAILED, note, at_s=flow.now_s, touched=True, actor=actor)
         else:
-            flow.failures.again(unit, f"to be repeated: {note}")
+            flow.failures.again(unit, f"to be repeated: {note}", touched=True)
 
     def _free_devices(self, unit: Unit) -> None:
         for name in unit.devices:

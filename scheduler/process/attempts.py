@@ -154,7 +154,7 @@ class Attempts:
         reason = record.get("error") or record.get("reason") or state
         if state == "failed" and self._may_repeat(unit, touched):
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
-            flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}")
+            flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
             return
         done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
         self._complete_steps(unit, record, ended_s, done)

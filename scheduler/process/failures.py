@@ -44,8 +44,8 @@ class Failures:
                 self.skip(step, skipped, reason, actor)
         self.clean_up(sample)
 
-    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "") -> None:
-        """Give up a step that waits."""
+    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "", *, spread: bool = True) -> None:
+        """Give up a step that waits; unless told otherwise, samples that needed it are lost."""
         flow = self.flow
         flow.grants.remove(step.unit)
         flow.changes.step(step, to, reason, actor=actor)
@@ -53,7 +53,8 @@ class Failures:
         flow.unreserve(step)
         flow.plan.dropped(step)
         flow.settle(step)
-        self._lose_followers(step)
+        if spread:
+            self._lose_followers(step)
 
     def _lose_followers(self, step: LiveStep) -> None:
         """Lose the samples whose next step needs one that will never be done."""
@@ -91,7 +92,7 @@ class Failures:
                 flow.changes.step(step, StepState.SKIPPED, reason, actor=actor)
                 step.ended_at = flow.changes.at
             first_open = False
-        if not touched:
+        if not (touched or unit.touched):
             self._undo_takes(unit)
         flow.release(unit)
         for member in members:
@@ -107,9 +108,12 @@ class Failures:
             for member in unit.first.members:
                 self.flow.give_back(resource, member.sample)
 
-    def again(self, unit: Unit, reason: str) -> None:
-        """Let a unit wait for another attempt."""
+    def again(self, unit: Unit, reason: str, *, touched: bool = False) -> None:
+        """Let a unit wait for another attempt; ``touched`` says whether this one may have moved something."""
         flow = self.flow
+        unit.touched = unit.touched or touched
+        if not unit.touched:
+            self._undo_takes(unit)
         for step in unit.steps:
             if not step.final:
                 flow.changes.step(step, StepState.WAITING, reason)

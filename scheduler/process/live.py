@@ -156,6 +156,8 @@ class Unit:
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
     queued: bool = False
+    touched: bool = False
+    """Whether an earlier attempt may have moved something."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     sent_at_s: float = 0.0

@@ -133,6 +133,8 @@ def make_units(job: LiveJob) -> None:
         step.unit.steps.append(step)
     for unit in units.values():
         unit.gather()
+        # What earlier attempts did is not known any more.
+        unit.touched = unit.first.attempt > 1
     job.units = list(units.values())
 
 
