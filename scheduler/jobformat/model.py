@@ -186,7 +186,8 @@ class TaskEntry(_Model):
     )
     on_breach: Literal["flag", "fail", "ask"] = Field(
         default="flag",
-        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are asked.",
+        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are "
+        "asked.",
     )
 
 

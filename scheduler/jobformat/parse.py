@@ -100,7 +100,7 @@ def _add(problems: Problems, detail: ErrorDetails) -> None:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return f"`{text if len(text) <= 40 else text[:37] + '…'}`"  # noqa: PLR2004
+    return f"`{text if len(text) <= 40 else text[:37] + '…'}`"
 
 
 def _reworded(message: str) -> str:

@@ -36,15 +36,15 @@ from .sources import check_places, claim_places, earlier_samples, member_names
 MAX_KEY = 200
 
 
-class IdempotencyConflict(ValueError):
+class IdempotencyConflict(ValueError):  # noqa: N818 - reads as what happened
     """The same idempotency key came with another job before."""
 
 
-class LabNotReady(RuntimeError):
+class LabNotReady(RuntimeError):  # noqa: N818 - reads as what happened
     """The lab cannot accept jobs at the moment; try again soon."""
 
 
-class NotChangeable(ValueError):
+class NotChangeable(ValueError):  # noqa: N818 - reads as what happened
     """The job cannot be changed any more, or not by this user."""
 
 
@@ -56,8 +56,6 @@ class CheckedJob:
     ----------
     expansion
         Samples, tasks and steps, as they would be inserted.
-    consumption
-        Stock id → amount in the stock's unit.
     """
 
     document: JobDocument
@@ -68,6 +66,7 @@ class CheckedJob:
 
     @property
     def consumption(self) -> dict[str, float]:
+        """What it needs of each stock."""
         return self.expansion.consumption()
 
 
@@ -166,11 +165,11 @@ def change_job(
     payload: dict[str, Any] = {}
     if name is not None:
         payload["name"] = name.strip()
-        if not 1 <= len(payload["name"]) <= 200:  # noqa: PLR2004
+        if not 1 <= len(payload["name"]) <= 200:
             problems.add(("name",), "A name has 1 to 200 characters.")
     if priority is not None:
         payload["priority"] = priority
-        if not -10 <= priority <= 10:  # noqa: PLR2004
+        if not -10 <= priority <= 10:
             problems.add(("priority",), "The priority is -10 to 10; 0 is normal.")
     if deadline is not None or clear_deadline:
         moment = None if deadline is None else _deadline(deadline, _catalogue(), problems)
@@ -199,7 +198,8 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
         check_places(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
     problems.refuse()
-    assert chosen is not None
+    if chosen is None:
+        raise RuntimeError("a job without a project must have been refused")
     return CheckedJob(document, chosen, deadline_at, expansion, catalogue)
 
 
