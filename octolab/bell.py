@@ -23,6 +23,7 @@ from modules.contract.messages import EVENTS_BELL
 _log = logging.getLogger(__name__)
 _RECONNECT_S = 1.0
 _MOST_KEPT = 1000
+_IMPATIENT_S = 0.5
 
 
 class Bell:
@@ -33,7 +34,8 @@ class Bell:
         self._waiting: dict[str, asyncio.Future[Any]] = {}
         self._kept: OrderedDict[str, Any] = OrderedDict()
         """Answers for which nobody waited yet: the scheduler may be faster than who asked."""
-        self._late = False
+        self._patient_at_s = 0.0
+        """Before this loop time nobody waits for an answer, because the last one who did waited in vain."""
         self._listener = asyncio.create_task(self._listen())
 
     async def wait(self, timeout_s: float) -> bool:
@@ -48,23 +50,23 @@ class Bell:
     async def answer(self, key: str, timeout_s: float) -> Any:
         """Wait for the scheduler's answer, at most for so long (real seconds); None if there is none by then.
 
-        As long as answers come too late, one at a time waits to find out whether that has changed; the others are
-        not held up in vain.
+        While the scheduler is away or behind, only one now and then waits, to find out whether that has changed; the
+        others are not held up in vain.
         """
         if key in self._kept:
             return self._kept.pop(key)
-        if self._late and self._waiting:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._patient_at_s:
             return None
-        future = self._waiting[key] = asyncio.get_running_loop().create_future()
+        future = self._waiting[key] = loop.create_future()
         try:
             async with asyncio.timeout(timeout_s):
                 found = await future
         except TimeoutError:
-            self._late = True
+            self._patient_at_s = loop.time() + _IMPATIENT_S
             return None
         finally:
             del self._waiting[key]
-        self._late = False
         return found
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
+from django.urls import get_resolver, set_script_prefix
 
 from . import later
 from .api.errors import MEDIA_TYPE
@@ -30,7 +30,8 @@ from .api.errors import MEDIA_TYPE
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "4"))
+# More threads are not faster, as Python runs one at a time; a second keeps quick requests going beside a slow one.
+THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "2"))
 BODY_TIMEOUT_S = 60.0
 """How long a client may take to send a body."""
 _END = object()
@@ -43,6 +44,8 @@ class Handler(ASGIHandler):
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+        # All views are imported before the first request, not by it.
+        _ = get_resolver().url_patterns
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""

@@ -8,6 +8,7 @@ from typing import Any
 from django.test import Client
 from django.utils import timezone
 
+from notifications.models import Channel
 from octolab.ids import new_id
 from scheduler.models import Device, Event, Job, Leader, Manifest, Module, Place, Sample, Step, StepMember, Stock, Task
 from scheduler.states import JobState, SampleState, StepState
@@ -43,6 +44,7 @@ class World:
     sample: Sample
     step: Step
     stock: Stock
+    channel: Channel
 
     def __getattr__(self, name: str) -> Person:
         try:
@@ -95,7 +97,8 @@ def make_world() -> World:
             services.remove_member(project, user)
         else:
             services.deactivate(user)
-    return World(people, project, *make_job(owner.user, project), stock=make_lab())
+    channel = Channel.objects.create(user=owner.user, name="chat", url="json://127.0.0.1:9/secret")
+    return World(people, project, *make_job(owner.user, project), stock=make_lab(), channel=channel)
 
 
 def make_lab() -> Stock:

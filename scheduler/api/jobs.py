@@ -21,6 +21,7 @@ from octolab.api.serializers import CommaList, StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from scheduler.jobformat.model import JobDocument
 from scheduler.models import Job
+from scheduler.services import requests
 from scheduler.services.jobs import change_job, check_job, submit_job
 from scheduler.states import JOB_FINAL, JobState
 from users.models import Scope
@@ -237,9 +238,8 @@ class Cancel(ApiView):
         """Cancel a job. What runs is aborted and cleaned up first; what was measured is kept."""
         job = _own(request, job_id)
         wish = body(CancelInput, request)
-        if job.state in JOB_FINAL:
-            raise Problem(409, "ended", f"The job is {job.state} already.")
-        made = verbs.wish("cancel", asker(request), job, reason=wish["reason"])
+        with verbs.as_problems():
+            made = requests.cancel_job(asker(request), job, wish["reason"], wait_s=0).request
         return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 

@@ -18,6 +18,7 @@ from octolab.api.serializers import StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from octolab.labtime import clock
 from scheduler.models import Device, Job, Leader, Module, Place, Step, Stock
+from scheduler.services import requests
 from scheduler.states import STEP_FINAL, DeviceState
 from users.models import LabRole, Scope, User
 from users.permissions import needs
@@ -254,11 +255,23 @@ class Stocks(ApiView):
 
 
 class RefillInput(StrictSerializer):
-    """What a stock holds after it was refilled."""
+    """What was added to a stock, or what it holds now."""
 
-    level = serializers.FloatField(min_value=0, max_value=1e12, help_text="What it holds now, in the stock's unit.")
+    amount = serializers.FloatField(
+        required=False, min_value=0, max_value=1e12, help_text="What was added, in the stock's unit."
+    )
+    level = serializers.FloatField(
+        required=False, min_value=0, max_value=1e12, help_text="What it holds now, in the stock's unit."
+    )
     lot = serializers.CharField(required=False, default="", allow_blank=True, max_length=100)
-    note = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require one of both figures."""
+        if ("amount" in attrs) == ("level" in attrs):
+            raise serializers.ValidationError(
+                {"level": ["Tell either the `amount` that was added or the new `level`."]}
+            )
+        return attrs
 
 
 class Refill(ApiView):
@@ -272,8 +285,9 @@ class Refill(ApiView):
         """Tell what a stock holds after it was refilled. Operators."""
         stock = get_object_or_404(Stock, pk=stock_id)
         wish = body(RefillInput, request)
-        made = verbs.wish("refill", asker(request), stock=stock.pk, **wish)
-        return verbs.wished(request, made)
+        with verbs.as_problems():
+            answer = requests.refill(asker(request), stock, **wish, wait_s=0)
+        return verbs.wished(request, answer)
 
 
 class PlaceOutput(serializers.Serializer[Any]):
@@ -295,13 +309,17 @@ class Storage(ApiView):
 
     @extend_schema(operation_id="storage_list", responses=PlaceOutput(many=True), tags=_TAG)
     def get(self, request: Request) -> Response:
-        """List the places, and which samples of yours stand there. Other people's are *taken*, without names."""
+        """List the places, and which samples of yours stand there. Other people's are *taken*, without names.
+
+        Operators see all samples: they are the ones who empty the places.
+        """
         rows = list(Place.objects.select_related("sample").order_by("resource", "index"))
         jobs = {row.sample.job_id for row in rows if row.sample is not None}
         mine = set(Job.objects.visible_to(asker(request)).filter(pk__in=jobs).values_list("pk", flat=True))
+        operates = asker(request).operates()
         places = []
         for row in rows:
-            sample = row.sample if row.sample is not None and row.sample.job_id in mine else None
+            sample = row.sample if row.sample is not None and (operates or row.sample.job_id in mine) else None
             places.append(
                 {
                     "resource": row.resource,

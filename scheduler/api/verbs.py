@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
@@ -17,12 +16,11 @@ from octolab.api import errors
 from octolab.api.errors import Problem
 from octolab.labtime import clock, moment
 from octolab.later import Better, InThread, improve
-from scheduler.doorbell import ring_scheduler
 from scheduler.jobformat.problems import JobRefused
 from scheduler.models import Job, Request, Step, StepMember
 from scheduler.services.jobs import CheckedJob, IdempotencyConflict, LabNotReady, NotChangeable
 from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, preview, reply_key
-from users.models import User
+from scheduler.services.requests import Answer, IllegalStateError
 
 from .outputs import WishOutput
 
@@ -42,6 +40,8 @@ def as_problems() -> Iterator[None]:
         raise Problem(409, "idempotency-conflict", str(conflict)) from conflict
     except NotChangeable as error:
         raise Problem(409, "not-changeable", str(error)) from error
+    except IllegalStateError as error:
+        raise Problem(409, "illegal-state", str(error)) from error
     except LabNotReady as error:
         raise Problem(503, "lab-not-ready", str(error), headers={"Retry-After": "5"}) from error
 
@@ -76,16 +76,9 @@ def when_applied(response: Response, request: Any, made: Request, show: Callable
     return improve(response, wait)
 
 
-def wish(verb: str, actor: User, job: Job | None = None, **payload: Any) -> Request:
-    """Write down what the scheduler is asked for, and ring it."""
-    with transaction.atomic():
-        made = Request.objects.create(verb=verb, actor=actor, job=job, payload=payload)
-        transaction.on_commit(ring_scheduler)
-    return made
-
-
-def wished(request: Any, made: Request) -> Response:
+def wished(request: Any, answer: Answer) -> Response:
     """Return the answer that shows a wish and, if the scheduler is quick, what came of it."""
+    made = answer.request
     return when_applied(
         Response(WishOutput(made).data, status=202),
         request,

@@ -1,7 +1,7 @@
 """Wishes that the scheduler applies: cancel, change, decide, refill, collect.
 
-Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer.
-The row is what counts: an answer that comes too late is still found there.
+Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
+(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row is what counts: an answer that comes too late is still found there.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Answer:
     applied: bool
 
 
-def cancel_job(user: User, job: Job, reason: str = "cancelled") -> Answer:
+def cancel_job(user: User, job: Job, reason: str = "cancelled", *, wait_s: float = WAIT_S) -> Answer:
     """Ask for the end of a job: what waits is dropped, what runs is aborted, samples are put away.
 
     Raises
@@ -79,20 +79,20 @@ def cancel_job(user: User, job: Job, reason: str = "cancelled") -> Answer:
     """
     require(may_change(user, job), "Only the job's owner and admins of its project may cancel it.")
     _check_job(job, "cancel")
-    return _ask("cancel", user, job, reason=reason)
+    return _ask("cancel", user, job, wait_s, reason=reason)
 
 
-def change_job(user: User, job: Job, **changes: Any) -> Answer:
+def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
     """Ask for another ``name``, ``priority`` (-10 to 10) or ``deadline`` (ISO text with offset, or None).
 
     Raises as `cancel_job` does.
     """
     require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
     _check_job(job, "change")
-    return _ask("change", user, job, **changes)
+    return _ask("change", user, job, wait_s, **changes)
 
 
-def decide(user: User, step: Step, decision: str, note: str) -> Answer:
+def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:
     """Say what an interrupted step was: ``done``, ``failed``, or to ``repeat``; the note says what was seen.
 
     Raises
@@ -105,11 +105,19 @@ def decide(user: User, step: Step, decision: str, note: str) -> Answer:
     require(user.operates(step.module), f"Only operators of {step.module} may decide about its steps.")
     if "decide" not in STEP_VERBS.get(step.state, frozenset()):
         raise IllegalStateError(step.state, STEP_VERBS.get(step.state, frozenset()))
-    return _ask("decide", user, step.job, step=str(step.pk), decision=decision, note=note)
+    return _ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
 
 
-def refill(user: User, stock: Stock, amount: float, lot: str = "") -> Answer:
-    """Say that an amount (in the stock's unit) was added, under a lot number if one is given.
+def refill(
+    user: User,
+    stock: Stock,
+    amount: float | None = None,
+    lot: str = "",
+    *,
+    level: float | None = None,
+    wait_s: float = WAIT_S,
+) -> Answer:
+    """Say which amount was added or which level is there now (stock's unit), and its lot number if there is one.
 
     Raises
     ------
@@ -117,10 +125,10 @@ def refill(user: User, stock: Stock, amount: float, lot: str = "") -> Answer:
         If the user is no operator.
     """
     require(user.operates(), "Only operators may refill stocks.")
-    return _ask("refill", user, None, stock=stock.pk, amount=amount, lot=lot)
+    return _ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
 
 
-def collect(user: User, sample: Sample) -> Answer:
+def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
     """Say that a sample was taken away: the places that it held are free.
 
     Raises
@@ -132,7 +140,7 @@ def collect(user: User, sample: Sample) -> Answer:
     """
     allowed = may_change(user, sample.job) or user.operates()
     require(allowed, "Only the job's owner, admins of its project and operators may collect its samples.")
-    return _ask("collect", user, sample.job, sample=str(sample.pk))
+    return _ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
 
 
 def _check_job(job: Job, verb: str) -> None:
@@ -141,11 +149,11 @@ def _check_job(job: Job, verb: str) -> None:
         raise IllegalStateError(job.state, legal)
 
 
-def _ask(verb: str, user: User, job: Job | None, **payload: Any) -> Answer:
+def _ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
     with transaction.atomic():
         request = Request.objects.create(verb=verb, actor=user, job=job, payload=payload)
         transaction.on_commit(ring_scheduler)
-    if not _answered(request):
+    if wait_s <= 0 or not _answered(request, wait_s):
         return Answer(request, applied=False)
     if request.refused:
         state = "" if job is None else Job.objects.values_list("state", flat=True).get(pk=job.pk)
@@ -153,10 +161,10 @@ def _ask(verb: str, user: User, job: Job | None, **payload: Any) -> Answer:
     return Answer(request, applied=True)
 
 
-def _answered(request: Request) -> bool:
-    """Wait until the scheduler has answered, at most `WAIT_S`; the row is read again."""
-    until_s = time.monotonic() + WAIT_S
-    wait_for(reply_key(request.pk), WAIT_S)
+def _answered(request: Request, wait_s: float) -> bool:
+    """Wait until the scheduler has answered, at most for so long; the row is read again."""
+    until_s = time.monotonic() + wait_s
+    wait_for(reply_key(request.pk), wait_s)
     while True:
         request.refresh_from_db(fields=["applied_at", "refused"])
         if request.applied_at is not None:

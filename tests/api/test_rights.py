@@ -17,6 +17,8 @@ from users.permissions import Access, demanded
 TEAM = frozenset({"owner", "member", "viewer", "lead"})
 IN_CHARGE = frozenset({"owner", "lead"})
 OPERATORS = frozenset({"operator"})
+OWNERS = frozenset({"owner", "elsewhere"})
+"""Tokens of the one user, whatever their project."""
 USERS = TEAM | {"operator", "admin", "outsider", "scopeless", "elsewhere"}
 NO_CREDENTIAL = frozenset({"anonymous", "deactivated", "removed"})
 EVERYBODY = USERS | NO_CREDENTIAL
@@ -45,6 +47,14 @@ def sample(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | N
 
 def team(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | None = None, **arguments: Any) -> Case:
     return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"slug": "team", **arguments}, body)
+
+
+def channel(answers: int) -> Case:
+    return Case(answers, OWNERS, OWNERS | {"scopeless"}, lambda world: {"channel_id": world.channel.pk})
+
+
+def file(answers: int, **arguments: str) -> Case:
+    return Case(answers, TEAM, TEAM | {"scopeless"}, lambda world: {"job_id": world.job.pk, **arguments})
 
 
 CASES: dict[str, Case] = {
@@ -76,6 +86,16 @@ CASES: dict[str, Case] = {
     "POST jobs/<uuid:job_id>/rerun": job(422, TEAM),
     "GET jobs/<uuid:job_id>/logs": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
+    "GET jobs/<uuid:job_id>/results": file(200),
+    "GET jobs/<uuid:job_id>/results.csv": file(200),
+    "GET jobs/<uuid:job_id>/files": file(200),
+    "GET jobs/<uuid:job_id>/files/<str:name>": file(404, name="x.nxs"),
+    "GET jobs/<uuid:job_id>/arrays/<str:reference>": file(404, reference="absorbance"),
+    "GET channels": Case(200),
+    "POST channels": Case(422, body={}),
+    "GET channels/<uuid:channel_id>": channel(200),
+    "DELETE channels/<uuid:channel_id>": channel(204),
+    "POST channels/<uuid:channel_id>/test": channel(202),
     "GET schemas/job": Case(200),
     "GET events": Case(200),
     "GET modules": Case(200),
@@ -86,7 +106,13 @@ CASES: dict[str, Case] = {
     "POST stocks/<slug:stock_id>/refill": Case(202, OPERATORS, None, lambda w: {"stock_id": "vials"}, {"level": 5}),
     "GET storage": Case(200),
     "GET samples/<uuid:sample_id>": sample(200),
-    "POST samples/<uuid:sample_id>/collect": sample(202, IN_CHARGE, {}),
+    # An operator empties the places, whosever the samples are.
+    "POST samples/<uuid:sample_id>/collect": Case(
+        202,
+        IN_CHARGE | OPERATORS,
+        TEAM | OPERATORS | {"scopeless"},
+        lambda world: {"sample_id": world.sample.pk},
+    ),
     "GET operator/attention": Case(200, OPERATORS),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
