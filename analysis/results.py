@@ -20,10 +20,10 @@ from django.conf import settings
 from scheduler.models import Job, Sample, Task
 
 from .documents import Document, DocumentStore
+from .processing import ANALYSES
 
 SCHEMA_VERSION = 1
 RESULTS = "results"
-ANALYSES = "analyses"
 
 
 @cache
