@@ -79,7 +79,7 @@ class SerialPort:
         self._suspicious = False
         self._lock = threading.Lock()
         self._state_lock = threading.RLock()
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -150,7 +150,8 @@ class SerialPort:
                 link.cancel_read()
         if reader is not None and reader is not threading.current_thread():
             reader.join(1.0)
-        with contextlib.suppress(OSError, serial.SerialException):
+        # not while somebody writes: the descriptor's number may be another file's a moment later
+        with self._write_lock, contextlib.suppress(OSError, serial.SerialException):
             link.close()
 
     # ------------------------------------------------------------------ reading
@@ -292,7 +293,7 @@ class SerialPort:
             self.on_wire(command.device, "tx", command.data)
         try:
             link.write(command.data)
-        except (OSError, serial.SerialException) as error:
+        except (OSError, serial.SerialException, TypeError) as error:
             self._drop(f"was lost ({error})", link)
             raise LinkLost(
                 command.device,
