@@ -67,7 +67,7 @@ class Scheduler:
         self.sender = OrderSender(redis_url)
         self.bench = Bench(store, self.bell.ring)
         self.names = LocalNames(lab)
-        self.improver = Improver(self.bell.ring) if improve else None
+        self.improver = Improver(self.bell.ring) if improve and policy == "masking" else None
         self._stop = False
         self._moves_written_s = 0.0
         self._remembered_s = 0.0
@@ -257,8 +257,8 @@ class Scheduler:
         moved.clear()
 
     def _adopt_better_plan(self, now_s: float) -> None:
-        if self.improver is not None:
-            self.improver.adopt(self.plan, self.state, now_s)
+        if self.improver is not None and self.improver.adopt(self.plan, now_s):
+            self.grants.wake_all()
 
     def _answer_previews(self, now_s: float) -> None:
         if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
