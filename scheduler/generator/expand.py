@@ -79,6 +79,9 @@ class Expander:
         self._lost = problems.noted > noted
         self._tails: dict[tuple[int, int | None], tuple[UUID, ...]] = {}
         self._samples = self._start(document)
+        if len(self._samples) * len(self._workflow.nodes) > MAX_STEPS:
+            self._refuse_size()
+            self._samples = self._samples[:1]
 
     def expand(self) -> Expansion:
         """Return all rows."""
@@ -194,10 +197,12 @@ class Expander:
         ids = self._steps(task, node.offer, resolved, steps, samples, needs, node.path)
         self._tails[node.index, single] = (ids[-1],) if ids else tuple(UUID(need["step"]) for need in needs)
         if len(self._out.steps) > MAX_STEPS:
-            self._problems.add(
-                ("workflow",),
-                f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples.",
-            )
+            self._refuse_size()
+
+    def _refuse_size(self) -> None:
+        self._problems.add(
+            ("workflow",), f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples."
+        )
 
     def _resolved(self, node: Node, samples: Sequence[_Sample]) -> Resolved | None:
         if node.scope != "many":

@@ -60,17 +60,14 @@ class Resolver:
             self._known[key] = self._resolve(node, offer, written, scope)
         return self._known[key]
 
-    def _substituted(self, value: Any, scope: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Any:
+    def _substituted(self, value: Any, scope: Mapping[str, Any]) -> Any:
         """Put in what the scope knows; leave the rest as it is written."""
-        while isinstance(value, str) and value[:1] == "$" and (match := _REFERENCE.fullmatch(value)):
-            name = match[1]
-            if match[2] is not None or name not in scope or name in seen:
-                break
-            seen = (*seen, name)
-            value = scope[name]
-        if isinstance(value, list):
-            return [self._substituted(item, scope, seen) for item in value]
-        return value
+        value = _followed(value, scope)
+        if not isinstance(value, list):
+            return value
+        # an item that stands for another list stays as it is: lists of lists of lists would grow for ever
+        items = ((item, _followed(item, scope)) for item in value)
+        return [item if isinstance(found, list) else found for item, found in items]
 
     def _resolve(
         self, node: Node, offer: Offer, written: Mapping[str, Any], scope: Mapping[str, Any]
@@ -125,7 +122,8 @@ class Resolver:
         elif match[2] is not None:
             self._problems.add(path, "A result of an earlier task cannot stand in a list.")
         elif match[1] in scope:
-            self._problems.add(path, f"The parameter `{match[1]}` refers to itself.")
+            wrong = "is a list, which cannot stand here" if isinstance(scope[match[1]], list) else "refers to itself"
+            self._problems.add(path, f"The parameter `{match[1]}` {wrong}.")
         else:
             hint = did_you_mean(match[1], scope, "It") if scope else "The job and its samples have no parameters."
             self._problems.add(path, f"There is no parameter `{match[1]}`. {hint}")
@@ -187,6 +185,18 @@ class Resolver:
                     self._problems.add((*node.path, "with"), f"{check.message[0].upper()}{check.message[1:]}.")
             except ExpressionError as error:
                 self._problems.add((*node.path, "with"), f"{error}.")
+
+
+def _followed(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Return what a reference leads to, as far as the scope knows it."""
+    seen: set[str] = set()
+    while isinstance(value, str) and value[:1] == "$" and (match := _REFERENCE.fullmatch(value)):
+        name = match[1]
+        if match[2] is not None or name not in scope or name in seen:
+            break
+        seen.add(name)
+        value = scope[name]
+    return value
 
 
 def _later(value: Any) -> tuple[str, str] | None:

@@ -94,6 +94,8 @@ def _add(problems: Problems, detail: ErrorDetails) -> None:
         problems.add(
             path, f"{_short(detail['input'])} is not a name: use letters, digits and `_`; start with a letter."
         )
+    elif kind == "value_error":
+        problems.add(path, f"{str(context['error']).capitalize()}.")
     else:
         problems.add(path, _reworded(detail["msg"]))
 

@@ -184,6 +184,12 @@ def test_references_that_lead_nowhere(value: str, sentence: str) -> None:
     assert problems == {"/workflow/1/with/time": sentence}
 
 
+def test_lists_of_lists_cannot_explode() -> None:
+    parameters: dict[str, Any] = {f"p{n}": [f"$p{n + 1}"] * 100 for n in range(30)}
+    problems = refused([occupy(with_={"devices": "$p0"})], "virtual", parameters={**parameters, "p30": "virtual_1"})
+    assert problems["/workflow/0/with/devices/0"] == "The parameter `p1` is a list, which cannot stand here."
+
+
 def test_references_of_the_wrong_kind() -> None:
     one = occupy(id="one")
     assert refused([one, occupy(with_={"overrun": "$one.seconds"})], "virtual") == {

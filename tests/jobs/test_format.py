@@ -36,6 +36,7 @@ def refused(document: Any) -> dict[str, str]:
         ({"end": "eaten"}, "/end", "This can be `stored`."),
         ({"tags": "a"}, "/tags", "This must be a list."),
         ({"parameters": {"1x": 1}}, "/parameters", "`1x` is not a name: use letters, digits and `_`, and start with a letter."),
+        ({"parameters": {"a": [1] * 201}}, "/parameters/a", "A list has at most 200 values, this one has 201."),
         ({"samples": 0}, "/samples", "This must be greater than or equal to 1."),
         ({"samples": 501}, "/samples", "This must be less than or equal to 500."),
         ({"samples": "six"}, "/samples", "This must be a whole number."),
