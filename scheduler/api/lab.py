@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db.models import F, Q
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, inline_serializer
@@ -13,10 +11,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from modules.contract import lab as lab_file
 from octolab.api.serializers import StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from octolab.labtime import clock
+from scheduler import catalogue
 from scheduler.models import Device, Job, Leader, Module, Place, Step, Stock
 from scheduler.services import requests
 from scheduler.states import STEP_FINAL, DeviceState
@@ -29,12 +27,6 @@ from .outputs import MomentField, WishOutput
 _TAG = ["lab"]
 _READ = needs(Scope.DEVICES_READ)
 MOST_STEPS = 5000
-
-
-@cache
-def lab() -> lab_file.Lab:
-    """Return the lab file's content. It is read once: a changed file takes a restart."""
-    return lab_file.load(settings.LAB_FILE)
 
 
 class TaskInfo(serializers.Serializer[Any]):
@@ -85,7 +77,8 @@ class ModuleDetail(ApiView):
 
 
 def _module(row: Module) -> dict[str, Any]:
-    section = lab().modules.get(row.pk)
+    lab = catalogue.current().lab
+    section = lab.modules.get(row.pk)
     document: dict[str, Any] = row.manifest.document if row.manifest is not None else {}
     return {
         "id": row.pk,
@@ -94,7 +87,7 @@ def _module(row: Module) -> dict[str, Any]:
         "package": document.get("package", section.package if section else ""),
         "version": document.get("version", ""),
         "manifest": row.manifest_id,
-        "devices": sorted({device for name in document.get("devices", ()) for device in lab().device_ids(row.pk, name)})
+        "devices": sorted({device for name in document.get("devices", ()) for device in lab.device_ids(row.pk, name)})
         if section
         else [],
         "tasks": [

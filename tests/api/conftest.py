@@ -8,6 +8,7 @@ import pytest
 
 from octolab import labtime
 from tests.cast import World, make_world
+from tests.jobs.conftest import open_lab  # noqa: F401
 
 
 @pytest.fixture
