@@ -44,6 +44,11 @@ COMMANDS = frozenset({"hello", "ping", "find", "getMore", "insert", "update", "c
 OPERATORS = frozenset({"$in", "$gt", "$gte", "$lt", "$lte"})
 """What a filter may use beside plain equality."""
 
+RESULTS = "results"
+"""One document per run and member, written by the hosts."""
+ANALYSES = "analyses"
+"""One document per routine and run, see :mod:`analysis.processing`."""
+
 INDEXES: Mapping[str, tuple[str, ...]] = {
     "attempts": ("state",),
     "controls": ("attempt_id",),
@@ -51,8 +56,8 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "descriptors": ("run_start",),
     "events": ("descriptor",),
     "run_stops": ("run_start",),
-    "results": ("job_id",),
-    "analyses": ("job_id",),
+    RESULTS: ("job_id",),
+    ANALYSES: ("job_id",),
     "wire_log": ("attempt_id",),
 }
 """Collection → fields that are searched for."""

@@ -16,12 +16,11 @@ from typing import Any
 
 from . import routines
 from .arrays import ArrayFile, Metadata, Run, processed_path, read_slice
-from .documents import Document, DocumentStore
+from .documents import ANALYSES, Document, DocumentStore
 
 _log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-ANALYSES = "analyses"
 
 
 def analyse(

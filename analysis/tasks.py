@@ -8,11 +8,6 @@ from typing import Any
 from django.conf import settings
 
 from octolab.celery import app
-from scheduler.models import Job
-
-from . import routines
-from .processing import analyse
-from .results import job_results, store
 
 
 @app.task(name="analysis.run_routine", queue="analysis")
@@ -21,6 +16,13 @@ def run_routine(job_id: str, routine: str, parameters: dict[str, Any], request_i
 
     A second delivery of the same request changes nothing.
     """
+    # Here, so that services at rest hold no numpy.
+    from scheduler.models import Job
+
+    from . import routines
+    from .processing import analyse
+    from .results import job_results, store
+
     job = Job.objects.get(pk=job_id)
     chosen = routines.get(routine)
     done = 0
