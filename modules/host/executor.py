@@ -13,7 +13,7 @@ from modules.drivers import DeviceError
 
 from .attempt import AttemptRun
 from .context import Context
-from .interruptions import Aborted, Stopped
+from .interruptions import Aborted, Stopped, emergency_text
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +118,20 @@ def _do(run: AttemptRun) -> _Ending:
         run.bench.rack.attend(run.devices)
         return _Ending(reason=_run_steps(run))
     except Aborted as abort:
-        return _ending_of(run, abort)
+        ending = _ending_of(run, abort)
     except Stopped as stop:
-        return _Ending(reason=f"stopped by {stop}")
+        ending = _Ending(reason=f"stopped by {stop}")
     except BaseException as problem:
-        return _failure_of(run, problem)
+        ending = _failure_of(run, problem)
+    emergency = _emergency(run)
+    return _cut_short(run, emergency, ending.error) if emergency else ending
+
+
+def _emergency(run: AttemptRun) -> str:
+    """Return which emergency stop covers the attempt, or ""."""
+    # the guard knows first: devices are made safe before attempts are told, and a driver may give up in between
+    latch = run.bench.guard.tripped(run.order.module, run.devices)
+    return emergency_text(latch.actor, latch.reason) if latch else run.interruptions.emergency
 
 
 def _keep(run: AttemptRun, ending: _Ending, ended_lab_s: float) -> None:
@@ -183,18 +192,19 @@ def _run_action(run: AttemptRun) -> None:
 def _ending_of(run: AttemptRun, abort: Aborted) -> _Ending:
     """Return how an abort, halt, emergency stop or revocation ends an attempt."""
     reason = str(abort)
-    if run.interruptions.emergency:
-        return _cut_short(run, run.interruptions.emergency)
     if run.revoked:
         return _Ending("interrupted", reason, reason)
     return _Ending("aborted", "", reason)
 
 
-def _cut_short(run: AttemptRun, reason: str) -> _Ending:
+def _cut_short(run: AttemptRun, reason: str, error: str) -> _Ending:
     """Return what an emergency stop makes of an attempt: nobody knows how far its last command got."""
-    if run.touched:
-        return _Ending("interrupted", f"{reason} (last command: {run.last_command})", reason)
-    return _Ending("aborted", "", reason)
+    text = f"{reason}; {error}" if error else reason
+    if not run.touched:
+        return _Ending("aborted", error and text, reason)
+    if run.last_command not in text:
+        text += f" (last command: {run.last_command})"
+    return _Ending("interrupted", text, reason)
 
 
 def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:

@@ -35,6 +35,11 @@ class CommandRefused(Exception):  # noqa: N818 - reads as what happened
     """A command was not sent to a device; the text names the device, the command and the reason."""
 
 
+def emergency_text(actor: str, reason: str) -> str:
+    """Return how an emergency stop is told."""
+    return f"emergency stop by {actor}" + (f": {reason}" if reason else "")
+
+
 class Interruptions:
     """What was asked of one running attempt. Written by the control thread, read by the action.
 
@@ -47,7 +52,8 @@ class Interruptions:
         self._stop: Stopped | None = None
         self._abort: Aborted | None = None
         self._seen: set[tuple[str, datetime]] = set()
-        self.emergency: str = ""
+        self.emergency = ""
+        """What emergency stop covered the attempt, also if it was re-armed since."""
         self.listeners: list[Callable[[], None]] = []
 
     # ------------------------------------------------------------------ asked for
@@ -79,7 +85,7 @@ class Interruptions:
     def emergency_stop(self, actor: str, reason: str) -> None:
         """The emergency stop covers this attempt."""
         with self._changed:
-            self.emergency = f"emergency stop by {actor}" + (f": {reason}" if reason else "")
+            self.emergency = emergency_text(actor, reason)
             self._abort = Halted(actor, self.emergency)
             self._changed.notify_all()
         self._tell()

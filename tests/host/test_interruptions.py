@@ -137,7 +137,7 @@ def test_the_emergency_stop_does_not_wait_for_a_driver_that_blocks(host: HostBen
     attempt_id = started(host, "moves", 1, real_s=3600)
     host.latch(True, serial, heard=path == "redis", stored=path == "store")
     record = host.closed(attempt_id)
-    assert record["state"] == "interrupted"
+    assert record["state"] == "interrupted", record["error"]
     assert record["touched"] is True
     assert "emergency stop by grace: smoke" in record["error"]
     assert record["last_command"] == "arm: MOVE 0"
