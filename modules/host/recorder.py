@@ -175,7 +175,8 @@ class Recorder:
         match name:
             case "descriptor":
                 for run in self._runs:
-                    stream = self._open_stream(run, str(document["name"]), document["data_keys"], document)
+                    slim = {**document, "configuration": self._slim(document.get("configuration", {}), run.member)}
+                    stream = self._open_stream(run, str(document["name"]), document["data_keys"], slim)
                     run.folded[document["uid"]] = stream
             case "event":
                 for run in self._runs:
@@ -187,6 +188,14 @@ class Recorder:
 
                 for event in event_model.unpack_event_page(document):  # type: ignore[arg-type]
                     self.fold("event", event)
+
+    def _slim(self, configuration: Mapping[str, Any], member: Member) -> Document:
+        """Return the devices' configuration with the names of arrays in their place: a spectrometer's wavelengths."""
+        slim: Document = {}
+        for device, entry in configuration.items():
+            data, _ = self._without_arrays(entry["data"], _Stream("", entry["data_keys"]), member)
+            slim[device] = {**entry, "data": data}
+        return slim
 
     def _keep_for_later(self, key: str, data: Any, unit: str, member: Member) -> str:
         """Put an array of an event behind those that the action records itself; return its name in the file."""

@@ -119,17 +119,29 @@ def job(found: Mapping[str, Any]) -> RenderableType:
 
 
 def results(found: Results) -> RenderableType:
-    """Return a job's result table."""
+    """Return a job's result table; what is the same for all samples stands below it, so that it stays narrow."""
     table: Table = found.table()
-    rows = ([state(cell) if index == 1 else cell for index, cell in enumerate(row)] for row in table.rows)
+    columns = list(zip(table.columns, zip(*table.rows, strict=True), strict=True)) if table.rows else []
+    same = [
+        (name, cells[0]) for name, cells in columns[2:] if len(cells) > 1 and set(map(str, cells)) == {str(cells[0])}
+    ]
+    shown = [(name, cells) for name, cells in columns if name not in dict(same)]
+    rows = (
+        [state(cell) if name == "state" else cell for (name, _), cell in zip(shown, row, strict=True)]
+        for row in zip(*(cells for _, cells in shown), strict=True)
+    )
     title = f"{found.document['name']}{'  (simulated)' if found.simulated else ''}"
-    return Group(Text(title, style="bold"), grid([_heading(column) for column in table.columns], rows))
+    parts: list[RenderableType] = [Text(title, style="bold"), grid([_heading(name) for name, _ in shown], rows)]
+    if same:
+        text = ", ".join(f"{name} {value(cell)}" for name, cell in same)
+        parts.append(Text(f"the same in all samples: {text}", style="dim"))
+    return Group(*parts)
 
 
 def _heading(column: str) -> str:
-    """Return a column's heading on two lines, since a table of results is wide."""
+    """Return a column's heading on up to three lines, since a table of results is wide."""
     name, _, unit = column.partition(" [")
-    return f"{name}\n[{unit}" if unit else name
+    return "\n".join([*name.split(".", 1), *([f"[{unit}"] if unit else [])])
 
 
 def errors(console: Console, text: str) -> None:

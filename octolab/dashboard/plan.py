@@ -49,7 +49,9 @@ def lab_plan(user: Any) -> dict[str, Any]:
         for device in step.devices:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
     return {
-        "figure": figures.timeline([figures.Row(d, bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text),
+        "figure": figures.timeline(
+            [figures.Row(d, bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+        ),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
         "now_s": now_s,
@@ -81,7 +83,9 @@ def job_timeline(job: Job) -> dict[str, Any]:
                 figures.Bar(start_s, end_s, css, title)
             )
     return {
-        "figure": figures.timeline([figures.Row(name, bars) for name, bars in rows.items()], now_s, midnight_s(now_s), axis_text),
+        "figure": figures.timeline(
+            [figures.Row(name, bars) for name, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+        ),
         "legend": figures.legend(list(keys)),
         "now_s": now_s,
     }
@@ -105,4 +109,10 @@ def midnight_s(now_s: float) -> float:
 def axis_text(lab_s: float) -> str:
     """Write a lab second for an axis, in the lab's zone."""
     shown = local_time(round(lab_s, 3))
-    return f"{shown:%H:%M:%S}" if shown.second else f"{shown:%a %H:%M}" if shown.hour + shown.minute == 0 else f"{shown:%H:%M}"
+    return (
+        f"{shown:%H:%M:%S}"
+        if shown.second
+        else f"{shown:%a %H:%M}"
+        if shown.hour + shown.minute == 0
+        else f"{shown:%H:%M}"
+    )

@@ -92,9 +92,7 @@ def _table(results: JobResults) -> dict[str, Any]:
     several = len({task for task, _, _ in columns}) > 1
     return {
         "parameters": parameters,
-        "columns": [
-            {"title": f"{task} {name}" if several else name, "unit": unit} for task, name, unit in columns
-        ],
+        "columns": [{"title": f"{task} {name}" if several else name, "unit": unit} for task, name, unit in columns],
         "rows": [
             {
                 "sample": sample.name,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +19,7 @@ from octolab.cli import progress, show
 from octolab.client import InvalidError, Octolab, OctolabError
 
 MODULES_WITHIN_S = 30.0
+LATER_S = 2.0
 
 
 def main() -> int:
@@ -36,7 +39,7 @@ def main() -> int:
 
 def _run(lab: Octolab, path: Path, console: Console) -> int:
     _until_modules_are_served(lab)
-    job = lab.submit(path)
+    job = _submit(lab, path)
     console.print(f"Submitted {path.name} as job {job['id']}")
     if job["predicted_finish"]:
         begin, end = job["predicted_start"], job["predicted_finish"]
@@ -53,6 +56,16 @@ def _run(lab: Octolab, path: Path, console: Console) -> int:
     console.print(show.results(lab.results(job["id"])))
     console.print(f"\nResults of job {job['id']}: {lab.url}/api/v1/jobs/{job['id']}/results\n", soft_wrap=True)
     return 0
+
+
+def _submit(lab: Octolab, path: Path) -> dict[str, Any]:
+    """Submit, and once more if it is refused: what a host has just told is known to every thread a moment later."""
+    key = str(uuid.uuid4())
+    try:
+        return lab.submit(path, key=key)
+    except InvalidError:
+        time.sleep(LATER_S)
+        return lab.submit(path, key=key)
 
 
 def _until_modules_are_served(lab: Octolab) -> None:

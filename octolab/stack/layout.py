@@ -50,6 +50,7 @@ class Layout:
         data = options.data
         self._secret_key_file = secret_file(data / "secrets", "secret_key")
         self.stores: list[Service] = []
+        self.embedded_documents_url: str | None = None
         redis_url = os.environ.get("OCTOLAB_REDIS_URL") or self._embedded_redis()
         mongo_url = os.environ.get("OCTOLAB_MONGO_URL") or self._embedded_documents()
         self._shared = {
@@ -123,7 +124,8 @@ class Layout:
                 ready_within_s=30,
             )
         )
-        return f"mongodb://127.0.0.1:{port}/octolab"
+        self.embedded_documents_url = f"mongodb://127.0.0.1:{port}/octolab"
+        return self.embedded_documents_url
 
     # --- the lab's own processes -------------------------------------------------------------------------------
 

@@ -61,13 +61,15 @@ class _Stack:
         """Whether nothing is left to do but to keep running."""
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._layout: Layout | None = None
+        self._supervisor: Supervisor | None = None
         self._log = (options.data / "logs" / "stack.log").open("a", encoding="utf-8")
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
-        supervisor = Supervisor(self._options.data / "logs", self._report)
+        self._supervisor = supervisor = Supervisor(self._options.data / "logs", self._report)
         work = asyncio.create_task(self._work(supervisor))
         stop = asyncio.create_task(self._asked_to_stop.wait())
         try:
@@ -82,11 +84,12 @@ class _Stack:
             stop.cancel()
             await supervisor.stop(self._hurry)
             self._report("everything has stopped")
+            running_file(self._options.data).unlink(missing_ok=True)
             self._log.close()
 
     async def _work(self, supervisor: Supervisor) -> int:
         options = self._options
-        layout = Layout(options, claim_port(options.port))
+        self._layout = layout = Layout(options, claim_port(options.port))
         self._report(f"starting, data in {options.data}")
         await supervisor.start(*layout.stores)
         prepared = await self._prepare(supervisor, layout)
@@ -149,6 +152,27 @@ class _Stack:
         with contextlib.suppress(OSError, ValueError):
             self._log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
             self._log.flush()
+        self._note_what_runs()
+
+    def _note_what_runs(self) -> None:
+        """Tell other programs of this user, such as ``deploy/bench``, where to find the stack's processes."""
+        if self._supervisor is None or self._layout is None:
+            return
+        note = {
+            "supervisor": os.getpid(),
+            "address": self._layout.address,
+            "documents": self._layout.embedded_documents_url,
+            "processes": dict(self._supervisor.pids),
+        }
+        path = running_file(self._options.data)
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(json.dumps(note))
+        unfinished.replace(path)
+
+
+def running_file(data: Path) -> Path:
+    """Return the file that tells what runs: there while the stack runs, without secrets."""
+    return data / "running.json"
 
 
 @contextlib.contextmanager

@@ -47,6 +47,11 @@ def seconds(tick: int) -> float:
     return tick * TICK_S
 
 
+def places_of(resource: str) -> str:
+    """Return the problem's name for a resource: a lab may have a device and places of the same id."""
+    return f"places:{resource}"
+
+
 def weight(priority: int) -> int:
     """Return the weight of a job's flow time: three steps of priority double it."""
     return max(1, round(16 * 2 ** (priority / 3)))
@@ -180,11 +185,11 @@ def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, s
             first = opened.pop(resource, None) or _taker(sample, resource, known)
             if first is not None:
                 covered.add((sample.id, resource))
-                yield Hold(resource, first.id, step.id)
+                yield Hold(places_of(resource), first.id, step.id)
     for resource, first in opened.items():
         if not steps[-1].final:
             covered.add((sample.id, resource))
-            yield Hold(resource, first.id, steps[-1].id)
+            yield Hold(places_of(resource), first.id, steps[-1].id)
 
 
 def _taker(sample: LiveSample, resource: str, known: set[str]) -> LiveStep | None:
@@ -225,4 +230,4 @@ def _resources(state: LabState, covered: set[tuple[str | None, str]]) -> Iterato
     for resource, places in state.places.held.items():
         lost = sum(sample is not None and (sample, resource) not in covered for sample in places.values())
         outages = (Outage(0, FOREVER, lost),) if lost else ()
-        yield Resource(resource, len(places), outages)
+        yield Resource(places_of(resource), len(places), outages)
