@@ -216,6 +216,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("OCTOLAB_LOG_LEVEL", "INFO")},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
+        "axes": {"level": "WARNING"},
         # Its own handler would print request lines once more, and unredacted.
         "django.server": {"handlers": [], "propagate": True},
     },
