@@ -30,7 +30,9 @@ Say = Callable[..., Any]
 def world(transactional_db: None, settings: Any, redis_url: str) -> World:
     settings.REDIS_URL = redis_url
     settings.ALLOWED_HOSTS = ["testserver"]
-    return make_world()
+    made = make_world()
+    Leader.objects.update(last_event_seq=Event.objects.latest("seq").seq)
+    return made
 
 
 @pytest.fixture
