@@ -396,7 +396,7 @@ SAMPLES = st.none() | st.integers(1, 70) | st.just([{"from": {"position": "vial_
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=8), SAMPLES, st.dictionaries(st.just("a"), VALUES))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_any_job_is_expanded_or_refused_with_reasons(workflow: list[Any], samples: Any, parameters: Any) -> None:
     document = parse({"name": "x", "workflow": workflow, "samples": samples, "parameters": parameters})
     problems: tuple[Problem, ...] = ()

@@ -96,7 +96,7 @@ KEYS = st.sampled_from(["name", "samples", "workflow", "task", "with", "sweep", 
         KEYS, st.recursive(VALUES, lambda i: st.lists(i, max_size=3) | st.dictionaries(KEYS, i, max_size=4))
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=80)
 def test_any_data_is_a_job_or_problems(data: dict[str, Any]) -> None:
     document = None
     problems: tuple[Problem, ...] = ()

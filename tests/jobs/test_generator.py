@@ -230,12 +230,15 @@ def test_names_of_tasks_and_samples() -> None:
     [
         ({"from": "100 µL", "to": "1.2 mL", "count": 3}, ["100 µL", "650 µL", "1200 µL"]),
         ({"from": 0, "to": 1, "step": 0.1}, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]),
-        ({"from": "1 min", "to": "0 min", "step": "-20 s"}, ["1 min", "0.666666666667 min", "0.333333333333 min", "0 min"]),
+        (
+            {"from": "1 min", "to": "0 min", "step": "-20 s"},
+            ["1 min", "0.666666666667 min", "0.333333333333 min", "0 min"],
+        ),
         ({"from": 1, "to": 100, "count": 3, "spacing": "log"}, [1, 10, 100]),
         ({"from": 5, "to": 9, "count": 1}, [5]),
         (["a", "b"], ["a", "b"]),
     ],
-)  # fmt: skip
+)
 def test_axes(axis: Any, values: list[Any]) -> None:
     expansion = expanded(job(occupy(), samples={"sweep": {"v": axis}}))
     assert [sample.parameters["v"] for sample in expansion.samples] == values

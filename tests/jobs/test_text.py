@@ -8,7 +8,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.jobformat.problems import JobRefused, Problem
@@ -37,11 +37,13 @@ def refusal(document: str | bytes) -> str:
 
 
 @given(DATA)
+@settings(max_examples=50)
 def test_json_reads_back(data: dict) -> None:
     assert read(json.dumps(data)) == data
 
 
 @given(TEXT_DATA)
+@settings(max_examples=50)
 def test_yaml_reads_back(data: dict) -> None:
     assert read(yaml.safe_dump(data, default_style='"', allow_unicode=True, width=10_000)) == data
 
