@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
@@ -22,15 +22,16 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
+from django.urls import get_resolver, set_script_prefix
 
-from . import bell, later
+from . import later
 from .api.errors import MEDIA_TYPE
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "4"))
+# More threads are not faster, as Python runs one at a time; a second keeps quick requests going beside a slow one.
+THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "2"))
 BODY_TIMEOUT_S = 60.0
 """How long a client may take to send a body."""
 _END = object()
@@ -43,6 +44,8 @@ class Handler(ASGIHandler):
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+        # All views are imported before the first request, not by it.
+        _ = get_resolver().url_patterns
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -102,26 +105,27 @@ class Handler(ASGIHandler):
             response.close()
         return response
 
-    async def _improve(self, response: HttpResponseBase, waits: later.Later, receive: Any) -> bool:
-        """Wait for a better body; return False if the client has gone away meanwhile."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + waits.within_s
+    async def _improve(self, response: Any, waits: later.Later, receive: Any) -> bool:
+        """Wait for a better answer; return False if the client has gone away meanwhile."""
+
+        def in_thread(function: Callable[[], T]) -> Awaitable[T]:
+            return self._in_thread(_like_a_request, function)
+
+        better = asyncio.ensure_future(waits(in_thread))
         gone = asyncio.ensure_future(receive())
         try:
-            while (left_s := until_s - loop.time()) > 0:
-                # A ring may be lost: look once a second all the same.
-                ring = asyncio.ensure_future(bell.events().wait(min(left_s, 1.0)))
-                await asyncio.wait({ring, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    ring.cancel()
-                    return False
-                better = await self._in_thread(_ask_again, waits)
-                if better is not None:
-                    response.content = better  # type: ignore[attr-defined]
-                    response.headers["Content-Length"] = str(len(better))
-                    break
+            await asyncio.wait({better, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not better.done():
+                return False
+            found = better.result()
         finally:
             gone.cancel()
+            better.cancel()
+        if found is not None:
+            response.content = found.body
+            response.status_code = found.status or response.status_code
+            response.headers["Content-Type"] = found.content_type
+            response.headers["Content-Length"] = str(len(found.body))
         return True
 
     async def _send(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
@@ -148,10 +152,11 @@ class Handler(ASGIHandler):
             yield part  # type: ignore[misc]
 
 
-def _ask_again(waits: later.Later) -> bytes | None:
+def _like_a_request(function: Callable[[], T]) -> T:
+    """Call a function between the signals by which Django looks after the thread's database connection."""
     signals.request_started.send(sender=Handler)
     try:
-        return waits.again()
+        return function()
     finally:
         signals.request_finished.send(sender=Handler)
 

@@ -13,7 +13,7 @@ from analysis.documents import DocumentStore, StoreError
 from modules.contract.clock import CLOCK_ID, Anchor, LabClock
 
 _log = logging.getLogger(__name__)
-_RETRY_S = 2.0
+_RETRY_S = 5.0
 _lock = threading.Lock()
 _clock: LabClock | None = None
 _tried_s = -_RETRY_S
@@ -25,10 +25,13 @@ def clock() -> LabClock | None:
     The anchor is set before the server starts and stays, so it is read once.
     """
     global _clock, _tried_s
-    with _lock:
-        if _clock is None and time.monotonic() - _tried_s >= _RETRY_S:
-            _tried_s = time.monotonic()
+    if _clock is None and time.monotonic() - _tried_s >= _RETRY_S and _lock.acquire(blocking=False):
+        # One thread asks; the others do not wait for a store that may be away.
+        try:
             _clock = _read()
+        finally:
+            _tried_s = time.monotonic()
+            _lock.release()
     return _clock
 
 

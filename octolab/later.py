@@ -1,33 +1,47 @@
 """Responses that may get better if one waits a little, without a thread that waits.
 
-A view answers at once with what is known and hangs a :class:`Later` on its response (:func:`improve`). The ASGI handler
-waits for doorbells and asks again; a server without an event loop sends the first answer.
+A view answers at once with what is known and hangs a coroutine function on its response (:func:`improve`). The ASGI
+handler awaits it in the event loop, and sends the better answer if there is one by then, else the first. A server
+without an event loop sends the first answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from django.http.response import HttpResponseBase
 
+T = TypeVar("T")
 Response = TypeVar("Response", bound=HttpResponseBase)
 _ATTRIBUTE = "_octolab_later"
 
 
-@dataclass(frozen=True)
-class Later:
-    """How a response may get better."""
+class InThread(Protocol):
+    """Runs a function in a thread that has a database connection."""
 
-    within_s: float
-    """The longest wait, real seconds."""
-    again: Callable[[], bytes | None]
-    """Return the better body, None if there is none yet. Called in a thread with a database connection."""
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Return what the function returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Better:
+    """A better answer."""
+
+    body: bytes
+    status: int | None = None
+    """None for that of the first answer."""
+    content_type: str = "application/json"
+
+
+Later = Callable[[InThread], Awaitable[Better | None]]
+"""Waits for a better answer; returns None if there is none in good time."""
 
 
 def improve(response: Response, later: Later) -> Response:
-    """Return the response with the promise to ask ``later.again`` after each doorbell."""
+    """Return the response with the promise that ``later`` may find a better answer."""
     setattr(response, _ATTRIBUTE, later)
     return response
 

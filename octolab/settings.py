@@ -29,6 +29,8 @@ DATA_ROOT = Path(os.environ.get("OCTOLAB_DATA_ROOT", BASE_DIR / "var"))
 LAB_FILE = Path(os.environ.get("OCTOLAB_LAB", BASE_DIR / "octolab" / "labs" / "silver.toml"))
 MONGO_URL = os.environ.get("OCTOLAB_MONGO_URL", "mongodb://127.0.0.1:27017/octolab")
 REDIS_URL = os.environ.get("OCTOLAB_REDIS_URL", "redis://127.0.0.1:6379/0")
+PUBLIC_URL = os.environ.get("OCTOLAB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+NOTIFY_PRIVATE = _flag("OCTOLAB_NOTIFY_PRIVATE")
 
 DATABASES = {
     "default": dj_database_url.parse(
@@ -113,6 +115,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "channels",
     "axes",
+    "django_htmx",
     "octolab",
     "users",
     "scheduler",
@@ -132,6 +135,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "octolab.dashboard.thelab.LabAwayMiddleware",
 ]
 
 ROOT_URLCONF = "octolab.urls"
@@ -147,6 +151,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "octolab.dashboard.context.lab",
             ],
         },
     }

@@ -99,6 +99,7 @@ class Job(models.Model):
             models.Index(fields=["state", "id"]),
             models.Index(fields=["owner", "-id"]),
             models.Index(fields=["project", "-id"]),
+            models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
 

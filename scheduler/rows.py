@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection, models
 
 
-class RowsChanged(Exception):
+class RowsChangedError(Exception):
     """A compare-and-set met rows that were not in the expected state: somebody else wrote them."""
 
 
@@ -19,8 +19,11 @@ def update_rows(
     rows: Iterable[Sequence[Any]],
     *,
     where: Sequence[str] = ("id",),
+    extra: str = "",
 ) -> int:
     """Update one row for each item of ``rows``: the values of ``fields``, then those of ``where``.
+
+    ``extra`` is a further condition in SQL, the same for all rows.
 
     Returns
     -------
@@ -29,28 +32,36 @@ def update_rows(
 
     Raises
     ------
-    RowsChanged
+    RowsChangedError
         If any item found no row.
     """
-    converters = _converters(model, (*fields, *where))
-    values = [tuple(convert(value) for convert, value in zip(converters, row, strict=True)) for row in rows]
+    statement, converters = _update(model, tuple(fields), tuple(where), extra)
+    values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
     if not values:
         return 0
-    sets = ", ".join(f"{_column(model, name)} = %s" for name in fields)
-    condition = " AND ".join(f"{_column(model, name)} = %s" for name in where)
-    # Table and columns come from the model, never from data.
-    statement = f"UPDATE {_table(model)} SET {sets} WHERE {condition}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
         if cursor.rowcount != len(values):
-            raise RowsChanged(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
+            raise RowsChangedError(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
     return len(values)
+
+
+@cache
+def _update(
+    model: type[models.Model], fields: tuple[str, ...], where: tuple[str, ...], extra: str
+) -> tuple[str, tuple[Callable[[Any], Any], ...]]:
+    sets = ", ".join(f"{_column(model, name)} = %s" for name in fields)
+    condition = " AND ".join(f"{_column(model, name)} = %s" for name in where)
+    if extra:
+        condition += f" AND {extra}"
+    # Table and columns come from the model, never from data.
+    return f"UPDATE {_table(model)} SET {sets} WHERE {condition}", _converters(model, (*fields, *where))  # noqa: S608
 
 
 def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, given as the values of ``fields``."""
     converters = _converters(model, tuple(fields))
-    values = [tuple(convert(value) for convert, value in zip(converters, row, strict=True)) for row in rows]
+    values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
     if not values:
         return
     columns = ", ".join(_column(model, name) for name in fields)
@@ -78,8 +89,15 @@ def _converter(field: Any) -> Callable[[Any], Any]:
         field = field.target_field
     if isinstance(field, models.UUIDField):
         if connection.features.has_native_uuid_field:
-            return lambda value: value
+            return _same
         return lambda value: value if value is None else str(value).replace("-", "")
-    if isinstance(field, models.TextField | models.CharField | models.FloatField | models.IntegerField):
-        return lambda value: value
+    plain = (models.TextField, models.CharField, models.FloatField, models.IntegerField, models.BooleanField)
+    if isinstance(field, plain):
+        return _same
+    if isinstance(field, models.DateTimeField):
+        return connection.ops.adapt_datetimefield_value
     return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -16,3 +16,5 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.MD5PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
+
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405

@@ -173,7 +173,9 @@ class ProjectOutput(serializers.ModelSerializer[Project]):
 class ProjectInput(StrictSerializer):
     """A new project."""
 
-    slug = serializers.RegexField(r"^[a-z0-9][a-z0-9_-]{0,62}\Z", help_text="Short name, used in jobs and addresses.")
+    slug = serializers.RegexField(
+        r"^[a-z0-9][a-z0-9_-]{0,62}\Z", trim_whitespace=False, help_text="Short name, used in jobs and addresses."
+    )
     name = serializers.CharField(required=False, default="", max_length=200)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -53,7 +55,7 @@ class DeclaredAccess(BasePermission):
         if not request.user.is_authenticated:
             raise NotAuthenticated("Send a token as 'Authorization: Bearer …', or log in.")
         if demand.scope is not None and not has_scope(request, demand.scope):
-            raise PermissionDenied(f"This token lacks the scope {demand.scope!r}. Make one that has it.")
+            raise PermissionDenied(f"This token lacks the scope '{demand.scope}'. Make one that has it.")
         if demand.lab_role is not None and request.user.lab_role(demand.lab_role) is None:
             raise PermissionDenied(f"Only a lab {demand.lab_role} may do this.")
         return True
@@ -83,6 +85,34 @@ def project_role(user: User, project: Project) -> str | None:
     if user.only_project_id not in {None, project.pk}:
         return None
     return Membership.objects.filter(user=user, project=project).values_list("role", flat=True).first()
+
+
+_MINE = """
+    SELECT project.*, membership.role AS my_role FROM users_project project
+    JOIN users_membership membership ON membership.project_id = project.id
+    WHERE membership.user_id = %s AND """
+"""Raw, as in :mod:`users.authentication`: it runs at every submit."""
+
+
+def my_project(user: User, slug: str | None) -> tuple[Project, str] | None:
+    """Return one of the user's projects with the role in it, None if there is no such project of the user's.
+
+    Parameters
+    ----------
+    slug
+        Short name; None for the default: the one project of the user's token, or else the personal one.
+    """
+    if not user.is_active:
+        return None
+    condition, value = ("project.slug = %s", slug) if slug is not None else ("project.personal_of_id = %s", user.pk)
+    if user.only_project_id is not None and slug is None:
+        condition, value = "project.id = %s", user.only_project_id
+    key = User._meta.pk
+    values = [key.get_db_prep_value(item, connection) if isinstance(item, UUID) else item for item in (user.pk, value)]
+    for project in Project.objects.raw(_MINE + condition, values):
+        if user.only_project_id in {None, project.pk}:
+            return project, project.my_role  # type: ignore[attr-defined]
+    return None
 
 
 def may_submit(user: User, project: Project) -> bool:

@@ -13,4 +13,6 @@ urlpatterns = [
     path("metrics", Metrics.as_view()),
     path("", include("users.api")),
     path("", include("scheduler.api.urls")),
+    path("", include("analysis.urls")),
+    path("", include("notifications.urls")),
 ]

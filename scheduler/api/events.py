@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -11,9 +12,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from octolab import bell
 from octolab.api.serializers import MAX_INTEGER, StrictSerializer, query
 from octolab.api.views import ApiView, asker
-from octolab.later import Later, improve
+from octolab.later import Better, InThread, Later, improve
 from scheduler.models import Event, Leader
 from users.models import Project, Scope, User
 from users.permissions import needs
@@ -61,18 +63,31 @@ class Events(ApiView):
         answer = _answer(user, wish)
         response = Response(answer)
         if wish["wait"] and not answer["results"]:
-
-            def again() -> bytes | None:
-                # Rights may have ended while it waited.
-                fresh = User.objects.filter(pk=user.pk, is_active=True).first()
-                if fresh is None:
-                    return None
-                fresh.only_project_id = user.only_project_id
-                later = _answer(fresh, wish)
-                return JSONRenderer().render(later) if later["results"] else None
-
-            improve(response, Later(wish["wait"], again))
+            improve(response, _wait(user, wish))
         return response
+
+
+def _wait(user: User, wish: dict[str, Any]) -> Later:
+    def look() -> bytes | None:
+        # Rights may have ended while it waited.
+        fresh = User.objects.filter(pk=user.pk, is_active=True).first()
+        if fresh is None:
+            return None
+        fresh.only_project_id = user.only_project_id
+        found = _answer(fresh, wish)
+        return JSONRenderer().render(found) if found["results"] else None
+
+    async def wait(in_thread: InThread) -> Better | None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + wish["wait"]
+        while (left_s := until_s - loop.time()) > 0:
+            # A ring may be lost: look once a second all the same.
+            await bell.events().wait(min(left_s, 1.0))
+            if (body := await in_thread(look)) is not None:
+                return Better(body)
+        return None
+
+    return wait
 
 
 def visible_events(user: User) -> QuerySet[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,6 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,21 +19,21 @@ from octolab.api.pagination import PageQuery, envelope, page
 from octolab.api.parsers import StrictJSONParser, YAMLTextParser
 from octolab.api.serializers import CommaList, StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
-from octolab.later import Later, improve
+from scheduler.jobformat.model import JobDocument
 from scheduler.models import Job
+from scheduler.services import requests
+from scheduler.services.jobs import change_job, check_job, submit_job
 from scheduler.states import JOB_FINAL, JobState
 from users.models import Scope
 from users.permissions import may_change, needs, require
 
 from . import verbs
 from .events import visible_events
-from .outputs import EventOutput, JobDetailOutput, JobOutput, listed
+from .outputs import EventOutput, JobDetailOutput, JobOutput, MomentField, listed, shown_job
 
 _TAG = ["jobs"]
 _READ = needs(Scope.JOBS_READ)
 _WRITE = needs(Scope.JOBS_WRITE)
-PLACEMENT_WAIT_S = 0.05
-"""How long an accepted job's answer waits for the scheduler's prediction, at most."""
 PARTS = ("samples", "tasks", "steps")
 
 
@@ -74,7 +74,7 @@ class Jobs(ApiView):
     """Jobs."""
 
     access = {"GET": _READ, "POST": _WRITE}
-    problems = {"POST": (409,)}
+    problems = {"POST": (409, 503)}
     parser_classes = (StrictJSONParser, YAMLTextParser)
 
     @extend_schema(operation_id="jobs_list", parameters=[JobsQuery], responses=listed("Jobs", JobOutput), tags=_TAG)
@@ -94,7 +94,7 @@ class Jobs(ApiView):
         if "text" in wish:
             jobs = jobs.filter(name__icontains=wish["text"])
         found, following = page(jobs, cursor=wish.get("cursor"), limit=wish["limit"])
-        return Response(envelope(request, list(JobOutput(found, many=True).data), following))
+        return Response(envelope(request, [shown_job(job) for job in found], following))
 
     @extend_schema(
         operation_id="jobs_submit",
@@ -108,43 +108,67 @@ class Jobs(ApiView):
 
         The predicted start and finish are null if the scheduler does not answer within 50 ms; they follow as an event.
         """
-        job = verbs.submit(_document(request), asker(request), idempotency_key=_idempotency_key(request))
-        response = Response(_shown(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
-        if not job.placed and job.state not in JOB_FINAL:
-            improve(response, Later(PLACEMENT_WAIT_S, lambda: _placed(job)))
+        with verbs.as_problems():
+            job, _ = submit_job(
+                user=asker(request), document=_document(request), idempotency_key=_idempotency_key(request)
+            )
+        return _accepted(job)
+
+
+def _accepted(job: Job) -> Response:
+    response = Response(shown_job(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
+    if job.placed or job.state in JOB_FINAL:
         return response
 
+    def placed(start_lab_s: float | None, finish_lab_s: float | None) -> Any:
+        job.predicted_start_lab_s, job.predicted_finish_lab_s = start_lab_s, finish_lab_s
+        return shown_job(job)
 
-def _placed(job: Job) -> bytes | None:
-    fresh = Job.objects.select_related("project", "owner").get(pk=job.pk)
-    return JSONRenderer().render(_shown(fresh)) if fresh.placed else None
+    return verbs.when_placed(response, job.pk, placed)
 
 
-def _shown(job: Job) -> Any:
-    return JobOutput(job).data
+_PREVIEW = inline_serializer(
+    "Preview",
+    {
+        "name": serializers.CharField(),
+        "project": serializers.CharField(),
+        "samples": serializers.IntegerField(),
+        "steps": serializers.IntegerField(),
+        "consumption": serializers.DictField(child=serializers.FloatField(), help_text="Stock: amount in its unit."),
+        "predicted_start": MomentField(),
+        "predicted_finish": MomentField(),
+        "reason": serializers.CharField(help_text="Why there is no prediction, if there is none."),
+    },
+)
 
 
 class Preview(ApiView):
     """Asking before submitting."""
 
     access = {"POST": _WRITE}
+    problems = {"POST": (503,)}
     parser_classes = (StrictJSONParser, YAMLTextParser)
 
-    @extend_schema(
-        operation_id="jobs_preview",
-        request=_JOB_BODY,
-        responses=inline_serializer(
-            "Preview",
-            {
-                "samples": serializers.IntegerField(),
-                "steps": serializers.IntegerField(),
-            },
-        ),
-        tags=_TAG,
-    )
+    @extend_schema(operation_id="jobs_preview", request=_JOB_BODY, responses=_PREVIEW, tags=_TAG)
     def post(self, request: Request) -> Response:
-        """Check a job and predict when it would run. Nothing is kept."""
-        return Response(verbs.check(_document(request), asker(request)))
+        """Check a job and predict when it would run. Nothing is kept.
+
+        The prediction is null if the scheduler does not answer in time.
+        """
+        with verbs.as_problems():
+            checked = check_job(user=asker(request), document=_document(request))
+        expansion = checked.expansion
+        answer = {
+            "name": checked.document.name,
+            "project": checked.project.slug,
+            "samples": len(expansion.samples),
+            "steps": expansion.steps_total,
+            "consumption": checked.consumption,
+            "predicted_start": None,
+            "predicted_finish": None,
+            "reason": "",
+        }
+        return verbs.when_previewed(Response(answer), checked, answer)
 
 
 class JobChange(StrictSerializer):
@@ -152,7 +176,9 @@ class JobChange(StrictSerializer):
 
     name = serializers.CharField(required=False, max_length=200)
     priority = serializers.IntegerField(required=False, min_value=-10, max_value=10)
-    deadline_at = serializers.DateTimeField(required=False, allow_null=True)
+    deadline = serializers.CharField(
+        required=False, allow_null=True, max_length=40, help_text="Date and time as in a job; null for none."
+    )
 
 
 class JobDetail(ApiView):
@@ -183,10 +209,16 @@ class JobDetail(ApiView):
         """Change name, priority or deadline of a job that has not started."""
         job = _own(request, job_id)
         wish = body(JobChange, request)
-        if job.state not in {JobState.QUEUED, JobState.HELD, JobState.AWAITING_APPROVAL}:
-            raise Problem(409, "started", f"The job is {job.state}: it can be changed only while it is queued.")
-        verbs.change(asker(request), job, **wish)
-        return Response(_shown(job), status=202)
+        with verbs.as_problems():
+            made = change_job(
+                user=asker(request),
+                job=job,
+                name=wish.get("name"),
+                priority=wish.get("priority"),
+                deadline=wish.get("deadline"),
+                clear_deadline="deadline" in wish and wish["deadline"] is None,
+            )
+        return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 
 class CancelInput(StrictSerializer):
@@ -206,17 +238,16 @@ class Cancel(ApiView):
         """Cancel a job. What runs is aborted and cleaned up first; what was measured is kept."""
         job = _own(request, job_id)
         wish = body(CancelInput, request)
-        if job.state in JOB_FINAL:
-            raise Problem(409, "ended", f"The job is {job.state} already.")
-        verbs.cancel(asker(request), job, wish["reason"])
-        return Response(_shown(job), status=202)
+        with verbs.as_problems():
+            made = requests.cancel_job(asker(request), job, wish["reason"], wait_s=0).request
+        return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 
 class Rerun(ApiView):
     """Doing a job again."""
 
     access = {"POST": _WRITE}
-    problems = {"POST": (409,)}
+    problems = {"POST": (409, 422, 503)}
 
     @extend_schema(
         operation_id="jobs_rerun", parameters=[_IDEMPOTENCY_KEY], request=None, responses={202: JobOutput}, tags=_TAG
@@ -224,9 +255,15 @@ class Rerun(ApiView):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Submit a job once more, as a new job of yours that is linked to it."""
         old = get_object_or_404(_visible(request), pk=job_id)
-        job = verbs.submit(old.spec, asker(request), idempotency_key=_idempotency_key(request), rerun_of=old)
-        response = Response(_shown(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
-        return improve(response, Later(PLACEMENT_WAIT_S, lambda: _placed(job)))
+        with verbs.as_problems():
+            job, _ = submit_job(
+                user=asker(request),
+                document=old.spec,
+                project=old.project,
+                idempotency_key=_idempotency_key(request),
+                rerun_of=old,
+            )
+        return _accepted(job)
 
 
 class Logs(ApiView):
@@ -302,9 +339,7 @@ class JobSchema(ApiView):
 
 @cache
 def _job_schema() -> Any:
-    from scheduler.jobformat import schema
-
-    return schema()
+    return JobDocument.model_json_schema(by_alias=True)
 
 
 def _visible(request: Request) -> QuerySet[Job]:
@@ -315,6 +350,11 @@ def _own(request: Request, job_id: UUID) -> Job:
     job = get_object_or_404(_visible(request), pk=job_id)
     require(may_change(asker(request), job), "Only the job's owner or an admin of its project may do this.")
     return job
+
+
+def _again(request: Request, job: Job) -> Callable[[], Any]:
+    """Return what shows the job as it is later."""
+    return lambda: shown_job(_visible(request).get(pk=job.pk))
 
 
 def _document(request: Request) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.db.models import F, Q
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, inline_serializer
@@ -13,11 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from modules.contract import lab as lab_file
 from octolab.api.serializers import StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from octolab.labtime import clock
+from scheduler import catalogue
 from scheduler.models import Device, Job, Leader, Module, Place, Step, Stock
+from scheduler.services import requests
 from scheduler.states import STEP_FINAL, DeviceState
 from users.models import LabRole, Scope, User
 from users.permissions import needs
@@ -28,12 +27,6 @@ from .outputs import MomentField, WishOutput
 _TAG = ["lab"]
 _READ = needs(Scope.DEVICES_READ)
 MOST_STEPS = 5000
-
-
-@cache
-def lab() -> lab_file.Lab:
-    """Return the lab file's content. It is read once: a changed file takes a restart."""
-    return lab_file.load(settings.LAB_FILE)
 
 
 class TaskInfo(serializers.Serializer[Any]):
@@ -84,7 +77,8 @@ class ModuleDetail(ApiView):
 
 
 def _module(row: Module) -> dict[str, Any]:
-    section = lab().modules.get(row.pk)
+    lab = catalogue.current().lab
+    section = lab.modules.get(row.pk)
     document: dict[str, Any] = row.manifest.document if row.manifest is not None else {}
     return {
         "id": row.pk,
@@ -93,7 +87,7 @@ def _module(row: Module) -> dict[str, Any]:
         "package": document.get("package", section.package if section else ""),
         "version": document.get("version", ""),
         "manifest": row.manifest_id,
-        "devices": sorted({device for name in document.get("devices", ()) for device in lab().device_ids(row.pk, name)})
+        "devices": sorted({device for name in document.get("devices", ()) for device in lab.device_ids(row.pk, name)})
         if section
         else [],
         "tasks": [
@@ -254,25 +248,39 @@ class Stocks(ApiView):
 
 
 class RefillInput(StrictSerializer):
-    """What a stock holds after it was refilled."""
+    """What was added to a stock, or what it holds now."""
 
-    level = serializers.FloatField(min_value=0, max_value=1e12, help_text="What it holds now, in the stock's unit.")
+    amount = serializers.FloatField(
+        required=False, min_value=0, max_value=1e12, help_text="What was added, in the stock's unit."
+    )
+    level = serializers.FloatField(
+        required=False, min_value=0, max_value=1e12, help_text="What it holds now, in the stock's unit."
+    )
     lot = serializers.CharField(required=False, default="", allow_blank=True, max_length=100)
-    note = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require one of both figures."""
+        if ("amount" in attrs) == ("level" in attrs):
+            raise serializers.ValidationError(
+                {"level": ["Tell either the `amount` that was added or the new `level`."]}
+            )
+        return attrs
 
 
 class Refill(ApiView):
     """Refilling a stock."""
 
     access = {"POST": needs(Scope.DEVICES_CONTROL, lab_role=LabRole.Role.OPERATOR)}
+    problems = {"POST": (409,)}
 
     @extend_schema(operation_id="stocks_refill", request=RefillInput, responses={202: WishOutput}, tags=_TAG)
     def post(self, request: Request, stock_id: str) -> Response:
         """Tell what a stock holds after it was refilled. Operators."""
         stock = get_object_or_404(Stock, pk=stock_id)
         wish = body(RefillInput, request)
-        made = verbs.refill(asker(request), stock, **wish)
-        return Response(WishOutput(made).data, status=202)
+        with verbs.as_problems():
+            answer = requests.refill(asker(request), stock, **wish, wait_s=0)
+        return verbs.wished(request, answer)
 
 
 class PlaceOutput(serializers.Serializer[Any]):
@@ -294,13 +302,17 @@ class Storage(ApiView):
 
     @extend_schema(operation_id="storage_list", responses=PlaceOutput(many=True), tags=_TAG)
     def get(self, request: Request) -> Response:
-        """List the places, and which samples of yours stand there. Other people's are *taken*, without names."""
+        """List the places, and which samples of yours stand there. Other people's are *taken*, without names.
+
+        Operators see all samples: they are the ones who empty the places.
+        """
         rows = list(Place.objects.select_related("sample").order_by("resource", "index"))
         jobs = {row.sample.job_id for row in rows if row.sample is not None}
         mine = set(Job.objects.visible_to(asker(request)).filter(pk__in=jobs).values_list("pk", flat=True))
+        operates = asker(request).operates()
         places = []
         for row in rows:
-            sample = row.sample if row.sample is not None and row.sample.job_id in mine else None
+            sample = row.sample if row.sample is not None and (operates or row.sample.job_id in mine) else None
             places.append(
                 {
                     "resource": row.resource,

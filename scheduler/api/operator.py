@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Device, Step
+from scheduler.services import requests
 from scheduler.states import StepState
 from users.models import LabRole, Scope
 from users.permissions import needs
@@ -101,5 +102,6 @@ class Decide(ApiView):
         if not asker(request).operates(step.module):
             raise Http404
         wish = body(DecideInput, request)
-        made = verbs.decide(asker(request), step, **wish)
-        return Response(WishOutput(made).data, status=202)
+        with verbs.as_problems():
+            answer = requests.decide(asker(request), step, wish["decision"], wish["note"], wait_s=0)
+        return verbs.wished(request, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -39,7 +40,7 @@ IBM_STATUS: dict[str, str] = {
 class MomentField(serializers.Field[Any, Any, Any, Any]):
     """A moment of lab time."""
 
-    def __init__(self, source: str, **kwargs: Any) -> None:
+    def __init__(self, source: str | None = None, **kwargs: Any) -> None:
         super().__init__(source=source, read_only=True, **kwargs)
 
     def to_representation(self, value: float) -> dict[str, Any] | None:
@@ -77,6 +78,16 @@ class JobOutput(serializers.ModelSerializer[Job]):
     def get_status(self, job: Job) -> str:
         """Return the state as users of the IBM Quantum job API know it."""
         return IBM_STATUS[job.state]
+
+
+def shown_job(job: Job) -> dict[str, Any]:
+    """Return what the API shows of a job. The serializer is built once: building it takes longer than using it."""
+    return _job_output().to_representation(job)
+
+
+@cache
+def _job_output() -> JobOutput:
+    return JobOutput()
 
 
 class SampleOutput(serializers.ModelSerializer[Sample]):

@@ -1,67 +1,127 @@
-"""Wishes to the scheduler, as rows that it will apply."""
+"""From the services to the API: their errors become problems, and the scheduler's answer is awaited for a moment."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 
+from octolab import bell
+from octolab.api import errors
 from octolab.api.errors import Problem
+from octolab.labtime import clock, moment
+from octolab.later import Better, InThread, improve
 from scheduler.jobformat.problems import JobRefused
-from scheduler.models import Job, Request, Sample, Step, Stock
-from users.models import User
+from scheduler.models import Job, Request, Step, StepMember
+from scheduler.services.jobs import CheckedJob, IdempotencyConflict, LabNotReady, NotChangeable
+from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, preview, reply_key
+from scheduler.services.requests import Answer, IllegalStateError
+
+from .outputs import WishOutput
+
+ANSWER_WAIT_S = 0.5
+"""How long an answer to a wish waits for the scheduler to apply it; afterwards the wish is merely noted."""
 
 
-def submit(document: Any, user: User, *, idempotency_key: str | None, rerun_of: Job | None = None) -> Job:
-    """Accept a job, or raise the problem that tells everything that is wrong with it."""
-    from scheduler.services.jobs import submit_job
-
+@contextmanager
+def as_problems() -> Iterator[None]:
+    """Turn the errors of the services into problems."""
     try:
-        return submit_job(document, user, idempotency_key=idempotency_key, rerun_of=rerun_of)
+        yield
     except JobRefused as refused:
-        raise _as_problem(refused) from refused
+        found = [{"path": problem.path, "message": str(problem)} for problem in refused.problems]
+        raise Problem(422, "job-refused", "The job cannot be accepted; nothing was kept.", errors=found) from refused
+    except IdempotencyConflict as conflict:
+        raise Problem(409, "idempotency-conflict", str(conflict)) from conflict
+    except NotChangeable as error:
+        raise Problem(409, "not-changeable", str(error)) from error
+    except IllegalStateError as error:
+        raise Problem(409, "illegal-state", str(error)) from error
+    except LabNotReady as error:
+        raise Problem(503, "lab-not-ready", str(error), headers={"Retry-After": "5"}) from error
 
 
-def check(document: Any, user: User) -> dict[str, Any]:
-    """Check a job and keep nothing."""
-    from scheduler.services.jobs import check_job
+def when_placed(response: Response, job_id: UUID, show: Callable[[float | None, float | None], Any]) -> Response:
+    """Let a response wait a moment for the scheduler's prediction, which ``show`` puts into the answer."""
 
-    try:
-        return check_job(document, user)
-    except JobRefused as refused:
-        raise _as_problem(refused) from refused
+    async def wait(in_thread: InThread) -> Better | None:
+        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S)
+        if placement is None:
+            return None
+        return Better(JSONRenderer().render(show(placement.get("start_lab_s"), placement.get("finish_lab_s"))))
 
-
-def _as_problem(refused: JobRefused) -> Problem:
-    errors = [{"path": problem.path, "message": str(problem)} for problem in refused.problems]
-    return Problem(422, "job-refused", "The job cannot be accepted; nothing was kept.", errors=errors)
+    return improve(response, wait)
 
 
-def _make(verb: str, actor: User, job: Job | None = None, **payload: Any) -> Request:
-    with transaction.atomic():
-        return Request.objects.create(verb=verb, actor=actor, job=job, payload=payload)
+def when_applied(response: Response, request: Any, made: Request, show: Callable[[], Any]) -> Response:
+    """Let a response wait a moment for the scheduler to apply a wish.
+
+    If it was applied, the answer is what ``show`` returns then; if it was refused, a problem that says why.
+    """
+
+    async def wait(in_thread: InThread) -> Better | None:
+        answer = await bell.events().answer(reply_key(made.pk), ANSWER_WAIT_S)
+        if answer is None:
+            return None
+        if answer.get("refused"):
+            problem = errors.problem_response(request._request, 409, "refused", str(answer["refused"]))
+            return Better(problem.content, 409, errors.MEDIA_TYPE)
+        return Better(await in_thread(lambda: JSONRenderer().render(show())))
+
+    return improve(response, wait)
 
 
-def cancel(actor: User, job: Job, reason: str) -> Request:
-    """Wish that a job ends."""
-    return _make("cancel", actor, job, reason=reason)
+def wished(request: Any, answer: Answer) -> Response:
+    """Return the answer that shows a wish and, if the scheduler is quick, what came of it."""
+    made = answer.request
+    return when_applied(
+        Response(WishOutput(made).data, status=202),
+        request,
+        made,
+        lambda: WishOutput(Request.objects.get(pk=made.pk)).data,
+    )
 
 
-def change(actor: User, job: Job, **changes: Any) -> Request:
-    """Wish another name, priority or deadline for a job."""
-    return _make("change", actor, job, **changes)
+def when_previewed(response: Response, checked: CheckedJob, answer: dict[str, Any]) -> Response:
+    """Let a response wait for the scheduler's prediction of a job that is not kept."""
+
+    async def wait(in_thread: InThread) -> Better | None:
+        # It blocks, but needs no database: any thread will do, and no database thread waits.
+        placement = await asyncio.to_thread(preview, *previewed_rows(checked))
+        if placement is None:
+            return None
+        predicted = {
+            "predicted_start": moment(placement.start_lab_s),
+            "predicted_finish": moment(placement.finish_lab_s),
+            "reason": placement.reason,
+        }
+        return Better(JSONRenderer().render({**answer, **predicted}))
+
+    return improve(response, wait)
 
 
-def refill(actor: User, stock: Stock, *, level: float, lot: str, note: str) -> Request:
-    """Tell what a stock holds now."""
-    return _make("refill", actor, stock=stock.pk, level=level, lot=lot, note=note)
-
-
-def collect(actor: User, sample: Sample, *, note: str) -> Request:
-    """Tell that a sample was taken away."""
-    return _make("collect", actor, sample.job, sample=str(sample.pk), note=note)
-
-
-def decide(actor: User, step: Step, *, decision: str, note: str) -> Request:
-    """Decide on an interrupted step."""
-    return _make("decide", actor, step.job, step=str(step.pk), decision=decision, note=note)
+def previewed_rows(checked: CheckedJob) -> tuple[Job, list[Step], list[StepMember]]:
+    """Return the rows that a checked job would have, unsaved."""
+    now = clock()
+    job = Job(
+        id=checked.expansion.job_id,
+        priority=checked.document.priority,
+        manifests={instance: checked.catalogue.hashes[instance] for instance in checked.expansion.modules},
+        submitted_lab_s=now.now() if now is not None else 0.0,
+    )
+    columns = (
+        *("id", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees"),
+        *("settings", "consumes", "adds", "needs", "duration_s"),
+    )
+    steps = [Step(job=job, **{name: getattr(row, name) for name in columns}) for row in checked.expansion.steps]
+    members = [
+        StepMember(step_id=row.id, task_id=row.task.id, sample_id=sample)
+        for row in checked.expansion.steps
+        for sample in ([sample.id for sample in row.task.samples] or (None,))
+    ]
+    return job, steps, members

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from django.utils.dateparse import parse_datetime
 
 from modules.contract.messages import Control
 from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
-from scheduler.process.bench import Away
+from scheduler.process.bench import AwayError
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import ATTENDED, LiveJob, LiveSample, Unit
@@ -24,7 +25,10 @@ from scheduler.states import DeviceState, JobState, StepState
 log = structlog.get_logger("octolab.scheduler")
 
 
-class Refused(Exception):
+_MOST = 1e12
+
+
+class RefusedError(Exception):
     """The request cannot be granted; the text tells the person why."""
 
 
@@ -51,17 +55,17 @@ class Requests:
             try:
                 verb = self._verbs.get(request.verb)
                 if verb is None:
-                    raise Refused(f"there is no verb {request.verb!r}")
+                    raise RefusedError(f"there is no verb {request.verb!r}")
                 verb(request)
-            except Refused as error:
+            except RefusedError as error:
                 refused = str(error)
-            except Away:
+            except AwayError:
                 # Tried again when the store is back; what was done so far is harmless to repeat.
                 continue
             self.flow.changes.requests[str(request.pk)] = refused
             self.flow.changes.happened(
                 Happening(
-                    "request", str(request.pk), request.job_id and str(request.job_id),
+                    "request", str(request.pk), _id_of(request.job_id),
                     self._project(request), "", "refused" if refused else "applied", request.actor.get_username(),
                     refused, {"verb": request.verb},
                 )
@@ -105,7 +109,7 @@ class Requests:
             if not job.final:
                 job.finished_s, job.finished_at = flow.now_s, flow.changes.at
                 flow.changes.job(job, JobState.CANCELLED, reason, actor=actor)
-                flow.finish_cancelled(job)
+                flow.let_go(job, "cancelled")
             return
         if job.state != JobState.NEEDS_OPERATOR or not self._interrupted(job):
             flow.changes.job(job, JobState.CANCELLING, reason, actor=actor)
@@ -132,7 +136,7 @@ class Requests:
     def _cancel_waiting(self, job: LiveJob, reason: str, actor: str) -> None:
         for step in job.steps:
             if step.waiting and not _is_cleanup(step.unit):
-                self.flow.failures.skip(step, StepState.CANCELLED, reason, actor)
+                self.flow.failures.skip(step, StepState.CANCELLED, reason, actor, spread=False)
 
     def _end_standbys(self, job: LiveJob, reason: str, actor: str) -> None:
         for unit in job.units:
@@ -152,21 +156,19 @@ class Requests:
     def _change(self, request: Request) -> None:
         job, flow = self._job(request), self.flow
         if job.state == JobState.CANCELLING:
-            raise Refused("the job is being cancelled")
+            raise RefusedError("the job is being cancelled")
         before: dict[str, Any] = {}
         if (name := request.payload.get("name")) is not None:
             before["name"], job.name = job.name, str(name)[:200]
-        if "deadline_at" in request.payload:
-            from django.utils.dateparse import parse_datetime
-
-            text = request.payload["deadline_at"]
+        if "deadline" in request.payload:
+            text = request.payload["deadline"]
             deadline = None if text is None else parse_datetime(str(text))
             if text is not None and (deadline is None or deadline.tzinfo is None):
-                raise Refused("a deadline is an ISO date and time with its offset from UTC")
-            before["deadline_at"], job.deadline_at = job.deadline_at and job.deadline_at.isoformat(), deadline
+                raise RefusedError("a deadline is an ISO date and time with its offset from UTC")
+            before["deadline"], job.deadline_at = job.deadline_at and job.deadline_at.isoformat(), deadline
         if (priority := request.payload.get("priority")) is not None:
             if not isinstance(priority, int) or not -10 <= priority <= 10:
-                raise Refused("a priority is a whole number from -10 to 10")
+                raise RefusedError("a priority is a whole number from -10 to 10")
             before["priority"], job.priority = job.priority, priority
             flow.plan.mark_stale()
             flow.plan.wanted = True
@@ -180,14 +182,16 @@ class Requests:
         step = self.flow.state.steps.get(str(request.payload.get("step")))
         decision, note = request.payload.get("decision"), str(request.payload.get("note") or "").strip()
         if step is None or step.state != StepState.INTERRUPTED:
-            raise Refused("this step does not wait for a decision")
+            raise RefusedError("this step does not wait for a decision")
         if not note:
-            raise Refused("a decision needs a note that says what was seen")
+            raise RefusedError("a decision needs a note that says what was seen")
         unit, actor, flow = step.unit, request.actor.get_username(), self.flow
         if decision == "repeat" and unit.incarnation and not self.hosts.has_ended(unit.host, unit.incarnation):
-            raise Refused(f"the host {unit.host} is not known to have ended: restart it before the step is repeated")
+            raise RefusedError(
+                f"the host {unit.host} is not known to have ended: restart it before the step is repeated"
+            )
         if decision not in ("done", "failed", "repeat"):
-            raise Refused("a decision is done, failed or repeat")
+            raise RefusedError("a decision is done, failed or repeat")
         self._free_devices(unit)
         if flow.failures.no_longer_needs_operator(unit):
             to = JobState.CANCELLING if _is_cancelled(unit.job) else JobState.RUNNING
@@ -206,7 +210,7 @@ class Requests:
         elif decision == "failed":
             flow.failures.end(unit, StepState.FAILED, note, at_s=flow.now_s, touched=True, actor=actor)
         else:
-            flow.failures.again(unit, f"to be repeated: {note}")
+            flow.failures.again(unit, f"to be repeated: {note}", touched=True)
 
     def _free_devices(self, unit: Unit) -> None:
         for name in unit.devices:
@@ -218,20 +222,24 @@ class Requests:
         self.flow.grants.wake_all()
 
     def _refill(self, request: Request) -> None:
-        stock, amount = str(request.payload.get("stock")), request.payload.get("amount")
-        if not self.flow.stocks.known(stock):
-            raise Refused(f"there is no stock {stock!r}")
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < 1e12:
-            raise Refused("an amount is a positive number in the stock's unit")
-        lot = str(request.payload.get("lot") or "")[:100]
-        self.flow.stocks.refill(self.flow.changes, stock, float(amount), lot, request.actor.get_username())
+        stock, payload = str(request.payload.get("stock")), request.payload
+        before = self.flow.stocks.level(stock)
+        if before is None:
+            raise RefusedError(f"there is no stock {stock!r}")
+        amount, level = payload.get("amount"), payload.get("level")
+        given = level if amount is None else amount
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < _MOST:
+            raise RefusedError("tell the amount that was added, or the level that is there now, in the stock's unit")
+        added = float(given) if amount is not None else float(given) - before
+        lot = str(payload.get("lot") or "")[:100]
+        self.flow.stocks.refill(self.flow.changes, stock, added, lot, request.actor.get_username())
 
     def _collect(self, request: Request) -> None:
         sample_id = str(request.payload.get("sample"))
         live = self.flow.state.samples.get(sample_id)
         if live is not None:
             if not live.final or any(not s.final and not s.dormant for s in live.steps):
-                raise Refused("the sample is still being worked on")
+                raise RefusedError("the sample is still being worked on")
             for resource in list(live.places):
                 self.flow.give_back(resource, live)
             if live.job.state == JobState.NEEDS_OPERATOR and not self._interrupted(live.job):
@@ -239,9 +247,9 @@ class Requests:
                 self.flow.changes.job(live.job, to, actor=request.actor.get_username())
             self.flow.settle_job(live.job)
         elif not self._empty(sample_id):
-            raise Refused("the sample holds no place")
+            raise RefusedError("the sample holds no place")
         self.flow.changes.happened(
-            Happening("sample", sample_id, request.job_id and str(request.job_id), self._project(request),
+            Happening("sample", sample_id, _id_of(request.job_id), self._project(request),
                       state_to="collected", actor=request.actor.get_username())
         )  # fmt: skip
 
@@ -259,8 +267,12 @@ class Requests:
     def _job(self, request: Request) -> LiveJob:
         job = self.flow.state.jobs.get(str(request.job_id))
         if job is None or job.final:
-            raise Refused("the job is final")
+            raise RefusedError("the job is final")
         return job
+
+
+def _id_of(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _is_cleanup(unit: Unit) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
+from scheduler.process.failures import is_cleanup_of
 from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
+from scheduler.process.references import add_results
 from scheduler.states import DeviceState, JobState, StepState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -32,13 +34,13 @@ class Attempts:
         """Take over what an earlier scheduler had ordered; unclaimed orders go out again at once."""
         for unit in units:
             if unit.state in ATTENDED and not unit.standby:
-                self.outstanding[unit.attempt_id] = unit
+                self._follow(unit)
                 unit.sent_at_s = 0.0
 
     def sent(self, units: Iterable[Unit]) -> None:
         """Follow units whose orders are going out."""
         for unit in units:
-            self.outstanding[unit.attempt_id] = unit
+            self._follow(unit)
             unit.sent_at_s = time.monotonic()
 
     def look(self) -> None:
@@ -46,7 +48,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If the store cannot be read.
         """
         if self.outstanding:
@@ -61,7 +63,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If a withdrawal cannot be decided.
         """
         again = []
@@ -82,7 +84,7 @@ class Attempts:
             self._drop(unit)
             self.flow.failures.again(unit, reason)
         else:
-            unit.claimed = True
+            self._claimed(unit)
         return won
 
     def lose(self, unit: Unit) -> None:
@@ -90,7 +92,7 @@ class Attempts:
 
         Raises
         ------
-        Away
+        AwayError
             If that cannot be decided.
         """
         reason = "the host has lost its lease"
@@ -105,9 +107,9 @@ class Attempts:
         unit.host, unit.incarnation = record.get("host") or "", record.get("incarnation") or ""
         match record["state"]:
             case "claimed":
-                unit.claimed = True
+                self._claimed(unit)
             case "running":
-                unit.claimed = True
+                self._claimed(unit)
                 self._begin(unit, record)
             case "completed" | "failed" | "aborted":
                 self._close(unit, record)
@@ -116,6 +118,10 @@ class Attempts:
             case "withdrawn":
                 self._drop(unit)
                 self.flow.failures.again(unit, record.get("reason") or "withdrawn")
+
+    def _claimed(self, unit: Unit) -> None:
+        unit.claimed = True
+        self.flow.grants.crowds.claimed(unit)
 
     def _begin(self, unit: Unit, record: Mapping[str, Any]) -> None:
         if unit.first.state == StepState.DISPATCHED:
@@ -148,7 +154,7 @@ class Attempts:
         reason = record.get("error") or record.get("reason") or state
         if state == "failed" and self._may_repeat(unit, touched):
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
-            flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}")
+            flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
             return
         done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
         self._complete_steps(unit, record, ended_s, done)
@@ -167,9 +173,7 @@ class Attempts:
             touched=touched,
         )
 
-    def _complete_steps(
-        self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]
-    ) -> None:
+    def _complete_steps(self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]) -> None:
         ends = record.get("step_ends_lab_s") or {}
         before_s = unit.first.started_s
         for step in steps:
@@ -193,7 +197,7 @@ class Attempts:
                 if not member.ok:
                     failed.add(member.pk)
                 elif outcome and outcome.get("results"):
-                    member.task.results = {**(member.task.results or {}), **outcome["results"]}
+                    add_results(member, len(step.members) > 1, outcome["results"])
                     self.flow.changes.touch(member.task)
         return failed
 
@@ -201,7 +205,7 @@ class Attempts:
         """Draw the consequences of a unit's completion: a clean-up that is over empties what its sample held."""
         cleaned = [m.sample for m in unit.steps[-1].members if m.task.cleanup]
         for sample in cleaned:
-            if not any(s.waiting and any(m.task.cleanup and m.sample is sample for m in s.members) for s in sample.steps):
+            if not any(s.waiting and is_cleanup_of(s, sample) for s in sample.steps):
                 self.flow.failures.put_away(sample)
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])
@@ -240,8 +244,13 @@ class Attempts:
 
     # --- helpers
 
+    def _follow(self, unit: Unit) -> None:
+        self.outstanding[unit.attempt_id] = unit
+        self.flow.grants.crowds.ordered(unit)
+
     def _drop(self, unit: Unit) -> None:
         self.outstanding.pop(unit.attempt_id, None)
+        self.flow.grants.crowds.claimed(unit)
 
     def _time(self, lab_s: Any) -> float:
         """Return a recorded lab time, or now if there is none; nothing has ended in the future."""

@@ -16,6 +16,8 @@ from modules.contract.messages import CONTROL_CHANNEL, EVENTS_BELL, SCHEDULER_BE
 log = structlog.get_logger("octolab.scheduler")
 
 RETRY_S = 0.5
+QUESTION = b"question"
+"""What somebody rings with who has put a question into a list."""
 _TIMEOUTS: dict[str, Any] = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
 
 
@@ -27,6 +29,7 @@ class Bell:
         self._rung = threading.Event()
         self._listening = threading.Event()
         self._stop = False
+        self._asked = False
         self._thread = threading.Thread(target=self._listen, name="bell", daemon=True)
 
     def start(self) -> None:
@@ -42,6 +45,11 @@ class Bell:
         rung = self._rung.wait(max(0.0, timeout_s))
         self._rung.clear()
         return rung
+
+    def take_asked(self) -> bool:
+        """Whether somebody has put a question since the last call (or may have, while nobody listened)."""
+        asked, self._asked = self._asked, False
+        return asked
 
     @property
     def connected(self) -> bool:
@@ -60,9 +68,11 @@ class Bell:
                     pubsub = client.pubsub(ignore_subscribe_messages=True)
                     pubsub.subscribe(SCHEDULER_BELL)
                     self._listening.set()
+                    self._asked = True
                     self._rung.set()
                     while not self._stop:
-                        if pubsub.get_message(timeout=1.0) is not None:
+                        if (message := pubsub.get_message(timeout=1.0)) is not None:
+                            self._asked = self._asked or message["data"] == QUESTION
                             self._rung.set()
             except redis.RedisError as error:
                 if self._listening.is_set():
@@ -79,13 +89,13 @@ class Ringer:
         self._silent_until_s = 0.0
 
     def events(self, answers: Mapping[str, Any]) -> None:
-        """Ring the tailers of the event log, and push answers to the lists that somebody may wait at."""
+        """Ring the web processes, with the answers they may wait for; push these to lists too, for who waits there."""
 
         def commands(pipe: Any) -> None:
             for key, value in answers.items():
                 pipe.rpush(key, json.dumps(value))
                 pipe.expire(key, 5)
-            pipe.publish(EVENTS_BELL, "")
+            pipe.publish(EVENTS_BELL, json.dumps(answers) if answers else "")
 
         self._try(commands)
 
@@ -103,17 +113,21 @@ class Ringer:
         try:
             if time.monotonic() < self._silent_until_s:
                 return []
-            found = self._client.lpop(key, count)
+            found: Any = self._client.lpop(key, count)
         except redis.RedisError:
             self._be_silent()
             return []
         questions = []
-        for text in found or ():  # type: ignore[union-attr]
+        for text in found or ():
             try:
                 questions.append(json.loads(text))
             except ValueError:
                 log.warning("a question that is not JSON was dropped")
         return questions
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
     def _try(self, commands: Any) -> None:
         if time.monotonic() < self._silent_until_s:

@@ -1,7 +1,7 @@
 """What happened at the bench: the scheduler's view of the document store.
 
 While the store is away nothing here blocks the loop: the first failure starts a probe beside it, and until the
-probe gets an answer every question is answered with :class:`Away`.
+probe gets an answer every question is answered with :class:`AwayError`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 from pydantic import ValidationError
 
-from analysis.documents import DocumentStore, StoreUnavailable
+from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.messages import Control, ControlVerb, HostRecord
 
 log = structlog.get_logger("octolab.scheduler")
@@ -25,7 +25,7 @@ PROBE_S = 0.25
 _OPEN = ["claimed", "running"]
 
 
-class Away(Exception):
+class AwayError(Exception):
     """The document store cannot be asked at the moment."""
 
 
@@ -116,20 +116,20 @@ class Bench:
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         if self._away.is_set():
-            raise Away
+            raise AwayError
         try:
             return question()
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             log.warning("document store is away", error=str(error)[:200])
             self._away.set()
             threading.Thread(target=self._probe, name="document-store-probe", daemon=True).start()
-            raise Away from error
+            raise AwayError from error
 
     def _probe(self) -> None:
         while True:
             try:
                 self.store.ping()
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 time.sleep(PROBE_S)
                 continue
             break

@@ -22,7 +22,7 @@ from scheduler.rows import update_rows
 from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, StepState
 
 
-class ForbiddenTransition(Exception):
+class ForbiddenTransitionError(Exception):
     """A change of state that the table of transitions does not allow: a defect of the scheduler."""
 
 
@@ -38,7 +38,7 @@ _JOB = (
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "results")
-_DEVICE = ("state", "reason", "attempt_id", "since_at")
+_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules")
 
 
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
@@ -54,6 +54,10 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
         j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
         j.id, j.stored,
     )  # fmt: skip
+
+
+def _device_row(d: LiveDevice) -> tuple[Any, ...]:
+    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored
 
 
 @dataclass(slots=True)
@@ -79,17 +83,20 @@ class Changes:
     members: dict[int, LiveMember] = field(default_factory=dict)
     tasks: dict[str, LiveTask] = field(default_factory=dict)
     devices: dict[str, LiveDevice] = field(default_factory=dict)
-    places: dict[tuple[str, int], str | None] = field(default_factory=dict)
+    places: dict[tuple[str, int], tuple[str | None, str | None]] = field(default_factory=dict)
+    """(Resource, number) → the sample that held the place before, and the one that holds it now."""
     used: dict[str, float] = field(default_factory=dict)
     """Stock → amount taken out of it."""
     released: dict[str, float] = field(default_factory=dict)
     """Stock → amount that is no longer reserved."""
     requests: dict[str, str] = field(default_factory=dict)
     """Request → why it was refused, or empty."""
+    renewed: dict[str, LiveStep] = field(default_factory=dict)
+    """Steps that take longer or use more than was known when the job was accepted."""
     outbox: list[tuple[LiveJob, str]] = field(default_factory=list)
     """Jobs that people are to be told about, with the event's name."""
-    writes: list[Callable[[], None]] = field(default_factory=list)
-    """Rare further writes, done in the same transaction."""
+    writes: list[Callable[[], object]] = field(default_factory=list)
+    """Rare further writes, done first in the same transaction."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     plan_moved: int = 0
     """Steps that stand elsewhere in the plan than before."""
@@ -156,6 +163,11 @@ class Changes:
         """Log something that is no change of a state."""
         self.happenings.append(happening)
 
+    def place(self, resource: str, index: int, before: str | None, after: str | None) -> None:
+        """Note who holds a place now."""
+        first = self.places.get((resource, index), (before, None))[0]
+        self.places[resource, index] = (first, after)
+
     def use(self, stock: str, amount: float) -> None:
         """Take an amount out of a stock."""
         self.used[stock] = self.used.get(stock, 0.0) + amount
@@ -184,7 +196,7 @@ class Changes:
 
         Raises
         ------
-        LeadershipLost
+        LeadershipLostError
             If another scheduler leads; nothing was written.
         """
         if not self.empty:
@@ -203,7 +215,15 @@ class Changes:
             call()
 
     def _write(self) -> None:
+        # First of all, because these may make the very rows that are changed below.
+        for write in self.writes:
+            write()
         update_rows(Step, _STEP, map(_step_row, self.steps.values()), where=("id", "state"))
+        update_rows(
+            Step,
+            ("duration_s", "consumes", "adds"),
+            ((s.duration_s, s.consumes, s.adds, s.id) for s in self.renewed.values()),
+        )
         update_rows(Job, _JOB, map(_job_row, self.jobs.values()), where=("id", "state"))
         update_rows(
             Sample,
@@ -216,19 +236,27 @@ class Changes:
         update_rows(
             Device,
             _DEVICE,
-            ((d.state, d.reason, d.attempt_id, d.since_at, d.id, d.stored) for d in self.devices.values()),
+            (
+                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored)
+                for d in self.devices.values()
+            ),
             where=("id", "state"),
         )
+        self._write_places()
+        update_rows(Request, ("applied_at", "refused"), ((self.at, text, pk) for pk, text in self.requests.items()))
+        self._write_stocks()
+
+    def _write_places(self) -> None:
+        # Accepting a job claims places too, so the one that held it before is part of the condition.
+        given = [(*key, old) for key, (old, new) in self.places.items() if old is not None and old != new]
+        taken = [(new, self.lab_s, *key) for key, (old, new) in self.places.items() if new is not None and old != new]
         update_rows(
             Place,
             ("sample", "since_lab_s"),
-            ((s, None if s is None else self.lab_s, *key) for key, s in self.places.items()),
-            where=("resource", "index"),
+            ((None, None, *row) for row in given),
+            where=("resource", "index", "sample"),
         )
-        update_rows(Request, ("applied_at", "refused"), ((self.at, text, pk) for pk, text in self.requests.items()))
-        self._write_stocks()
-        for write in self.writes:
-            write()
+        update_rows(Place, ("sample", "since_lab_s"), taken, where=("resource", "index"), extra="sample_id IS NULL")
 
     def _write_stocks(self) -> None:
         # Relative, because accepted jobs reserve from the same rows.
@@ -245,8 +273,10 @@ class Changes:
                 )
 
     def _settle(self) -> None:
-        for thing in (*self.steps.values(), *self.jobs.values(), *self.samples.values(), *self.devices.values()):
-            thing.stored = thing.state
+        groups: tuple[dict[str, Any], ...] = (self.steps, self.jobs, self.samples, self.devices)
+        for group in groups:
+            for thing in group.values():
+                thing.stored = thing.state
 
 
 _DONE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.ABORTED, StepState.SKIPPED, StepState.CANCELLED})
@@ -254,6 +284,4 @@ _DONE = frozenset({StepState.COMPLETED, StepState.FAILED, StepState.ABORTED, Ste
 
 def _check(kind: str, subject: str, table: Mapping[str, frozenset[str]], old: str, new: str) -> None:
     if new not in table.get(old, frozenset()):
-        raise ForbiddenTransition(f"{kind} {subject}: {old} → {new}")
-
-
+        raise ForbiddenTransitionError(f"{kind} {subject}: {old} → {new}")

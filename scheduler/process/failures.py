@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.process.grants import void
-from scheduler.process.live import OCCUPYING, LiveJob, LiveMember, LiveSample, LiveStep, Unit
+from scheduler.process.live import OCCUPYING, LiveJob, LiveSample, LiveStep, Unit
 from scheduler.states import JobState, SampleState, StepState
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Failures:
                 self.skip(step, skipped, reason, actor)
         self.clean_up(sample)
 
-    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "") -> None:
-        """Give up a step that waits."""
+    def skip(self, step: LiveStep, to: str, reason: str, actor: str = "", *, spread: bool = True) -> None:
+        """Give up a step that waits; unless told otherwise, samples that needed it are lost."""
         flow = self.flow
         flow.grants.remove(step.unit)
         flow.changes.step(step, to, reason, actor=actor)
@@ -53,7 +53,8 @@ class Failures:
         flow.unreserve(step)
         flow.plan.dropped(step)
         flow.settle(step)
-        self._lose_followers(step)
+        if spread:
+            self._lose_followers(step)
 
     def _lose_followers(self, step: LiveStep) -> None:
         """Lose the samples whose next step needs one that will never be done."""
@@ -91,7 +92,7 @@ class Failures:
                 flow.changes.step(step, StepState.SKIPPED, reason, actor=actor)
                 step.ended_at = flow.changes.at
             first_open = False
-        if not touched:
+        if not (touched or unit.touched):
             self._undo_takes(unit)
         flow.release(unit)
         for member in members:
@@ -107,9 +108,12 @@ class Failures:
             for member in unit.first.members:
                 self.flow.give_back(resource, member.sample)
 
-    def again(self, unit: Unit, reason: str) -> None:
-        """Let a unit wait for another attempt."""
+    def again(self, unit: Unit, reason: str, *, touched: bool = False) -> None:
+        """Let a unit wait for another attempt; ``touched`` says whether this one may have moved something."""
         flow = self.flow
+        unit.touched = unit.touched or touched
+        if not unit.touched:
+            self._undo_takes(unit)
         for step in unit.steps:
             if not step.final:
                 flow.changes.step(step, StepState.WAITING, reason)
@@ -124,10 +128,6 @@ class Failures:
         flow.plan.returned(unit)
         flow.grants.add(unit)
 
-    def refuse(self, unit: Unit, member: LiveMember, missing: str) -> None:
-        """Fail a sample whose next step refers to a result that was never measured."""
-        self.lose(member.sample, f"{unit.first.task_name} refers to {missing}, which was not measured")
-
     # --- putting away
 
     def clean_up(self, sample: LiveSample) -> None:
@@ -138,7 +138,7 @@ class Failures:
         stands = self.stands_in(sample)
         if stands is None:
             return
-        called = [step for step in sample.steps if _cleans(step, sample) and not step.dormant]
+        called = [step for step in sample.steps if is_cleanup_of(step, sample) and not step.dormant]
         if any(not step.final for step in called):
             return
         task = self._clean_up_task(sample, stands)
@@ -178,7 +178,9 @@ class Failures:
             self.clean_up(sample)
         if any(not step.final and not step.dormant for step in job.steps) or job.state == JobState.NEEDS_OPERATOR:
             return
-        where = ", ".join(f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held)
+        where = ", ".join(
+            f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held
+        )
         self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
 
     def need_operator(self, job: LiveJob, reason: str) -> None:
@@ -195,7 +197,8 @@ class Failures:
         return unit.job.state == JobState.NEEDS_OPERATOR and not any(s.state == StepState.INTERRUPTED for s in others)
 
 
-def _cleans(step: LiveStep, sample: LiveSample) -> bool:
+def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:
+    """Tell whether a step is part of a clean-up of the sample."""
     return any(member.task.cleanup and member.sample is sample for member in step.members)
 
 

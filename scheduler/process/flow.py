@@ -16,7 +16,7 @@ from scheduler.process.grants import Grants, holder_of, wanted
 from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
 from scheduler.process.orders import DEADLINE_S
 from scheduler.process.plan import Plan
-from scheduler.process.references import resolve
+from scheduler.process.references import References
 from scheduler.process.stocks import Stocks
 from scheduler.states import DeviceState, JobState, SampleState, StepState
 
@@ -39,6 +39,7 @@ class Flow:
         self.stocks = stocks
         self.changes = Changes(0.0)
         self.failures = Failures(self)
+        self.references = References()
         self.dispatched: list[Unit] = []
         """Units whose orders go out after the commit."""
         self.finished: list[LiveJob] = []
@@ -88,23 +89,19 @@ class Flow:
     def _take(self, resource: str, sample: LiveSample) -> None:
         index = self.state.places.take(resource, sample)
         if sample.id is not None:
-            self.changes.places[resource, index] = sample.id
+            self.changes.place(resource, index, None, sample.id)
 
     def give_back(self, resource: str, sample: LiveSample) -> None:
         """Free a sample's place."""
         index = self.state.places.give_back(resource, sample)
         if index is not None:
-            self.changes.places[resource, index] = None
+            self.changes.place(resource, index, sample.id, None)
             self.grants.wake_key(("place", resource))
 
     def _dispatch(self, unit: Unit) -> None:
         for member in unit.first.alive:
-            resolved, missing = resolve(member, unit.job)
-            if missing:
-                self.failures.refuse(unit, member, missing)
-            elif resolved != member.task.parameters:
-                member.task.parameters = resolved
-                self.changes.touch(member.task)
+            if wrong := self.references.resolve(unit, member, self.changes):
+                self.failures.lose(member.sample, f"{unit.first.task_name} cannot be done: {wrong}")
         if not unit.waiting or not unit.first.alive:
             self.release(unit)
             return
@@ -120,6 +117,7 @@ class Flow:
                 member.ok, member.error = None, ""
                 self.changes.touch(member)
         unit.claimed = False
+        self.grants.crowds.ordered(unit)
         self.dispatched.append(unit)
 
     def _start_standby(self, unit: Unit) -> None:
@@ -239,14 +237,21 @@ class Flow:
             if job.state == JobState.RUNNING:
                 self.changes.job(job, JobState.CANCELLING)
             self.changes.job(job, JobState.CANCELLED)
-            self.changes.outbox.append((job, "cancelled"))
+            self.let_go(job, "cancelled")
         elif done or not job.samples:
             self.changes.job(job, JobState.COMPLETED)
-            self.changes.outbox.append((job, "finished"))
+            self.let_go(job, "finished")
         else:
             self.changes.job(job, JobState.FAILED, next((s.reason for s in job.samples if s.reason), ""))
-            self.changes.outbox.append((job, "failed"))
-        self._let_go(job)
+            self.let_go(job, "failed")
+
+    def let_go(self, job: LiveJob, event: str) -> None:
+        """Tell about a job that has become final, and drop what it kept for clean-up."""
+        for step in job.steps:
+            if step.dormant:
+                self.unreserve(step)
+        self.changes.outbox.append((job, event))
+        self.finished.append(job)
 
     def flag_breaches(self, step: LiveStep) -> None:
         """Log windows that the step's start has broken."""

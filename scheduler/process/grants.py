@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from scheduler.process.crowds import Crowds
 from scheduler.process.live import LabState, LiveDevice, LiveMember, LiveStep, Need, Unit
 from scheduler.process.queues import Key, Queues, keys_of
 from scheduler.states import StepState
@@ -40,6 +41,7 @@ class Grants:
         self.queues = Queues()
         self.bench_away = False
         """While the document store is away no attended step starts: its claim could not be decided."""
+        self.crowds = Crowds()
         self._woken: dict[str, Unit] = {}
         self._due: list[tuple[float, int, Unit]] = []
         self._serial = itertools.count()
@@ -104,12 +106,18 @@ class Grants:
         """Yield units that may start, first of the plan first. The caller starts each before it asks for the next."""
         while self._due and self._due[0][0] <= now_s:
             self.wake(heapq.heappop(self._due)[2])
-        while self._woken:
+        while self._admit() or self._woken:
             batch = sorted(self._woken.values(), key=lambda unit: unit.order)
             self._woken = {}
             for unit in batch:
                 if unit.queued and self.may_start(unit, now_s):
                     yield unit
+
+    def _admit(self) -> bool:
+        admitted = list(self.crowds.admitted())
+        for unit in admitted:
+            self.wake(unit)
+        return bool(admitted)
 
     def may_start(self, unit: Unit, now_s: float) -> bool:
         """Tell whether a unit may start now."""
@@ -121,7 +129,9 @@ class Grants:
         if due_s > now_s:
             heapq.heappush(self._due, (due_s, next(self._serial), unit))
             return False
-        return self._host_ready(unit) and self._all_free(unit) and self._window_open(unit, now_s)
+        if not (self._host_ready(unit) and self._all_free(unit) and self._window_open(unit, now_s)):
+            return False
+        return unit.standby or self.crowds.room(unit)
 
     def due_s(self, unit: Unit) -> float | None:
         """Return the lab time at which all waits before the unit are over; None if a predecessor is not done."""

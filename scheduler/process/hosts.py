@@ -52,7 +52,7 @@ class Hosts:
 
         Raises
         ------
-        Away
+        AwayError
             If the store cannot be read; nothing is concluded then.
         """
         records = self.bench.hosts()

@@ -16,13 +16,14 @@ from django.db import transaction
 
 from modules.contract.clock import boot_id
 from scheduler.models import Leader
+from scheduler.rows import RowsChangedError, update_rows
 
 LEASE_S = 10.0
 RENEW_S = 2.0
 POLL_S = 0.25
 
 
-class LeadershipLost(Exception):
+class LeadershipLostError(Exception):
     """Another scheduler has taken over: this one must end without writing anything more."""
 
 
@@ -91,16 +92,20 @@ class Leadership:
 
         Raises
         ------
-        LeadershipLost
+        LeadershipLostError
             If another scheduler leads.
         """
-        took = Leader.objects.filter(id=1, epoch=self.epoch).update(
-            renewed_at=datetime.now(UTC),
-            last_event_seq=self.last_event_seq if last_event_seq is None else last_event_seq,
-            plan_version=self.plan_version if plan_version is None else plan_version,
-        )
-        if not took:
-            raise LeadershipLost(f"epoch {self.epoch} is over")
+        seq = self.last_event_seq if last_event_seq is None else last_event_seq
+        version = self.plan_version if plan_version is None else plan_version
+        try:
+            update_rows(
+                Leader,
+                ("renewed_at", "last_event_seq", "plan_version"),
+                [(datetime.now(UTC), seq, version, 1, self.epoch)],
+                where=("id", "epoch"),
+            )
+        except RowsChangedError as error:
+            raise LeadershipLostError(f"epoch {self.epoch} is over") from error
 
     def committed(self, *, last_event_seq: int, plan_version: int) -> None:
         """Take over the counters of a transaction that was committed."""

@@ -29,6 +29,7 @@ class LiveSample:
     state: str = SampleState.PLANNED
     stored: str = SampleState.PLANNED
     reason: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
     contents: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     """Resource → number of the place, in the order in which they were taken."""
@@ -155,6 +156,8 @@ class Unit:
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
     queued: bool = False
+    touched: bool = False
+    """Whether an earlier attempt may have moved something."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     sent_at_s: float = 0.0
@@ -300,6 +303,14 @@ class Places:
         self.free[resource] -= 1
         sample.places[resource] = index
         return index
+
+    def move_to(self, resource: str, index: int, sample: LiveSample) -> None:
+        """Note that a place is the sample's, whoever had it before."""
+        numbers = self.held.setdefault(resource, {})
+        if numbers.get(index) is None:
+            self.free[resource] = self.free.get(resource, 0) - (index in numbers)
+        numbers[index] = sample.id
+        sample.places[resource] = index
 
     def give_back(self, resource: str, sample: LiveSample) -> int | None:
         """Free the sample's place; return its number, or None if it held none."""

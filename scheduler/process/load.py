@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
@@ -20,7 +21,7 @@ from scheduler.process.live import (
     Need,
     Unit,
 )
-from scheduler.states import JOB_FINAL
+from scheduler.states import JOB_FINAL, SampleState
 
 CHUNK = 500
 """Jobs read at once: SQLite bounds the number of parameters of a query."""
@@ -38,10 +39,27 @@ _STEP = (
 )  # fmt: skip
 
 
+_NEWS = (
+    "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed),"
+    " (SELECT count(*) FROM scheduler_request WHERE applied_at IS NULL)"
+)
+
+
+def news() -> tuple[int, int]:
+    """Return how many jobs are not placed (some may be final) and how many requests are open: one cheap query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWS)
+        jobs, requests = cursor.fetchone()
+    return jobs, requests
+
+
 def new_job_ids(limit: int = 1000) -> list[UUID]:
     """Return jobs that the plan does not know yet, oldest first."""
     return list(
-        Job.objects.filter(placed=False).exclude(state__in=JOB_FINAL).order_by("id").values_list("id", flat=True)[:limit]
+        Job.objects.filter(placed=False)
+        .exclude(state__in=JOB_FINAL)
+        .order_by("id")
+        .values_list("id", flat=True)[:limit]
     )
 
 
@@ -64,11 +82,11 @@ def _load(ids: Sequence[UUID]) -> list[LiveJob]:
     jobs = {job.id: job for job in map(_job, Job.objects.filter(id__in=ids).order_by("id").values_list(*_JOB))}
     samples: dict[UUID, LiveSample] = {}
     rows = Sample.objects.filter(job_id__in=ids).order_by("job_id", "index")
-    for pk, job_id, name, index, state, reason, contents in rows.values_list(
-        "id", "job_id", "name", "index", "state", "reason", "contents"
+    for pk, job_id, name, index, state, reason, source, contents in rows.values_list(
+        "id", "job_id", "name", "index", "state", "reason", "source", "contents"
     ):
         job = jobs[str(job_id)]
-        sample = LiveSample(str(pk), job, name, index, state, state, reason, contents)
+        sample = LiveSample(str(pk), job, name, index, state, state, reason, source, contents)
         samples[pk] = sample
         job.samples.append(sample)
     tasks = _tasks(jobs, Task.objects.filter(job_id__in=ids))
@@ -77,24 +95,34 @@ def _load(ids: Sequence[UUID]) -> list[LiveJob]:
         step = _step(jobs[str(row[1])], row)
         steps[row[0]] = step
         step.job.steps.append(step)
-    nobody: dict[str, LiveSample] = {}
-    for pk, step_id, task_id, sample_id, run_uid, ok, error in (
-        StepMember.objects.filter(step__job_id__in=ids)
-        .order_by("id")
-        .values_list("id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error")
-    ):
-        step = steps[step_id]
-        if sample_id is None:
-            sample = nobody.setdefault(step.job.id, LiveSample(None, step.job))
-        else:
-            sample = samples[sample_id]
-        step.members.append(LiveMember(pk, tasks[task_id], sample, run_uid and str(run_uid), ok, error))
-        sample.steps.append(step)
-    for job_id, sample in nobody.items():
-        jobs[job_id].samples.append(sample)
+    _add_members(ids, steps, tasks, samples)
     for job in jobs.values():
+        for sample in job.samples:
+            sample.steps.sort(key=lambda step: step.index)
         make_units(job)
     return list(jobs.values())
+
+
+def _add_members(
+    ids: Sequence[UUID], steps: dict[UUID, LiveStep], tasks: dict[UUID, LiveTask], samples: dict[UUID, LiveSample]
+) -> None:
+    nobody: dict[str, LiveSample] = {}
+    rows = StepMember.objects.filter(step__job_id__in=ids).order_by("id")
+    for key, step_id, task_id, sample_id, run_uid, ok, error in rows.values_list(
+        "id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error"
+    ):
+        step = steps[step_id]
+        job = step.job
+        if sample_id is not None:
+            sample = samples[sample_id]
+        elif job.id in nobody:
+            sample = nobody[job.id]
+        else:
+            sample = nobody[job.id] = LiveSample(None, job)
+            job.samples.append(sample)
+        uid = None if run_uid is None else str(run_uid)
+        step.members.append(LiveMember(key, tasks[task_id], sample, uid, ok, error))
+        sample.steps.append(step)
 
 
 def make_units(job: LiveJob) -> None:
@@ -105,6 +133,8 @@ def make_units(job: LiveJob) -> None:
         step.unit.steps.append(step)
     for unit in units.values():
         unit.gather()
+        # What earlier attempts did is not known any more.
+        unit.touched = unit.first.attempt > 1
     job.units = list(units.values())
 
 
@@ -130,10 +160,12 @@ def _step(job: LiveJob, row: Sequence[Any]) -> LiveStep:
     pk, _, index, name, module, task, action, dormant, block, state, reason, attempt, *rest = row
     devices, takes, frees, settings, consumes, adds, needs, *times = rest
     wants = [Need(n["step"], n.get("min_s") or 0.0, n.get("max_s"), n.get("on_breach") or "flag") for n in needs]
-    return LiveStep(
+    step = LiveStep(
         str(pk), job, index, name, module, task, action, dormant, str(block), state, reason, attempt,
-        devices, takes, frees, settings, consumes, adds, wants, *times, stored=state,
+        devices, takes, frees, settings, consumes, adds, wants, *times,
     )  # fmt: skip
+    step.stored = state
+    return step
 
 
 def load_lab(state: LabState) -> None:
@@ -152,15 +184,26 @@ def load_lab(state: LabState) -> None:
         )
     held = []
     for resource, index, sample, since in Place.objects.values_list("resource", "index", "sample_id", "since_lab_s"):
-        state.places.add(resource, index, sample and str(sample))
+        state.places.add(resource, index, None if sample is None else str(sample))
         if sample is not None:
             held.append((since or 0.0, resource, index, str(sample)))
     state.held_at_start = sorted(held)
 
 
 def seat_samples(state: LabState, samples: Iterable[LiveSample]) -> None:
-    """Tell samples which places they hold, in the order in which they took them."""
+    """Tell samples which places they hold, in the order in which they took them.
+
+    Accepting a job claims the places where its samples are loaded, or where an earlier job left them.
+    """
     wanted = {sample.id: sample for sample in samples}
     for _, resource, index, sample_id in state.held_at_start:
         if sample_id in wanted:
             wanted[sample_id].places[resource] = index
+    for sample in wanted.values():
+        if sample.id is None or "place" not in sample.source or sample.state != SampleState.PLANNED:
+            continue
+        place, number = str(sample.source["place"]), int(sample.source["index"])
+        if place in sample.places:
+            continue
+        if Place.objects.filter(resource=place, index=number, sample_id=sample.id).exists():
+            state.places.move_to(place, number, sample)

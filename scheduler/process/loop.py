@@ -12,11 +12,12 @@ from django.db import OperationalError, connection
 from analysis.documents import DocumentStore
 from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
+from notifications.outbox import Happening, enqueue_many
 from scheduler.process.answers import placement_of, preview
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
-from scheduler.process.bench import Away, Bench
+from scheduler.process.bench import AwayError, Bench
 from scheduler.process.changes import Changes
 from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
@@ -24,13 +25,13 @@ from scheduler.process.hosts import Hosts
 from scheduler.process.improve import Improver
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LabState, LiveJob, Unit
-from scheduler.process.load import load_jobs, load_lab, new_job_ids, open_job_ids, seat_samples
+from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.plan import Plan
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
-from scheduler.rows import RowsChanged
+from scheduler.rows import RowsChangedError
 from scheduler.services.placement import PREVIEWS, placement_key, reply_key
 
 log = structlog.get_logger("octolab.scheduler")
@@ -66,7 +67,7 @@ class Scheduler:
         self.sender = OrderSender(redis_url)
         self.bench = Bench(store, self.bell.ring)
         self.names = LocalNames(lab)
-        self.improver = Improver(self.bell.ring) if improve else None
+        self.improver = Improver(self.bell.ring) if improve and policy == "masking" else None
         self._stop = False
         self._moves_written_s = 0.0
         self._remembered_s = 0.0
@@ -96,17 +97,22 @@ class Scheduler:
     # --- the life of the process
 
     def run(self) -> None:
-        """Lead until told to stop, or until another scheduler has taken over (:class:`LeadershipLost`)."""
+        """Lead until told to stop, or until another scheduler has taken over (:class:`LeadershipLostError`)."""
         self.bell.start()
         try:
             while not self._stop:
                 self.turn()
                 self.bell.wait(self.sleep_s())
         finally:
-            self.bell.stop()
-            self.sender.close()
-            if self.improver is not None:
-                self.improver.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Close all connections, and end the child."""
+        self.bell.stop()
+        self.ringer.close()
+        self.sender.close()
+        if self.improver is not None:
+            self.improver.stop()
 
     def stop(self) -> None:
         """End after the present turn."""
@@ -126,7 +132,7 @@ class Scheduler:
         try:
             self._turn()
             self.leadership.renew()
-        except (RowsChanged, OperationalError) as error:
+        except (RowsChangedError, OperationalError) as error:
             # The memory is ahead of the database: what is written there is what counts.
             log.warning("turn not written, reading everything again", error=str(error)[:300])
             connection.close()
@@ -138,9 +144,11 @@ class Scheduler:
         changes = self.flow.changes = Changes(now_s)
         self.flow.dispatched, self.flow.finished = [], []
         answers: dict[str, Any] = {}
-        new = self._take_in(load_jobs(new_job_ids()), now_s)
+        new_jobs, open_requests = news()
+        new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
         self._ask_bench(self.attempts.look)
-        self.requests.apply(answers)
+        if open_requests:
+            self.requests.apply(answers)
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
             self._ask_bench(self._look_at_hosts)
@@ -249,13 +257,14 @@ class Scheduler:
         moved.clear()
 
     def _adopt_better_plan(self, now_s: float) -> None:
-        if self.improver is not None:
-            self.improver.adopt(self.plan, self.state, now_s)
+        if self.improver is not None and self.improver.adopt(self.plan, now_s):
+            self.grants.wake_all()
 
     def _answer_previews(self, now_s: float) -> None:
-        questions = self.ringer.questions(PREVIEWS, 8) if self.bell.connected else []
-        if questions:
-            self.ringer.events({reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions})
+        if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
+            self.ringer.events(
+                {reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions}
+            )
 
     def _remember(self) -> None:
         if time.monotonic() - self._remembered_s >= REMEMBER_S:
@@ -276,7 +285,7 @@ class Scheduler:
     def _ask_bench(self, question: Callable[[], None]) -> None:
         try:
             question()
-        except Away:
+        except AwayError:
             self.grants.bench_away = True
 
 
@@ -284,8 +293,4 @@ def notify(outbox: list[tuple[LiveJob, str]]) -> None:
     """Queue the messages about jobs, in the transaction that changed them."""
     if not outbox:
         return
-    from scheduler.process.telling import tell
-
-    tell(outbox)
-
-
+    enqueue_many(Happening(event, job.id, job.reason) for job, event in outbox)

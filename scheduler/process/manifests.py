@@ -8,6 +8,7 @@ holds the job until somebody decides.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from modules.contract.lab import Lab
 from modules.contract.manifest import Manifest
 from modules.contract.messages import HostRecord
 from scheduler import models
+from scheduler.catalogue import Catalogue
 from scheduler.process.bench import Bench
 from scheduler.process.flow import Flow
 from scheduler.process.live import LiveJob
@@ -60,7 +62,9 @@ class Manifests:
             for instance, digest in record.modules.items()
             if instance in self.lab.modules and self.lab.modules[instance].host == record.host
         }
-        changed = {instance: digest for instance, digest in served.items() if flow.state.manifests.get(instance) != digest}
+        changed = {
+            instance: digest for instance, digest in served.items() if flow.state.manifests.get(instance) != digest
+        }
         if not changed:
             return
         unknown = set(changed.values()) - self._known.keys() - self._refused
@@ -72,10 +76,14 @@ class Manifests:
                 continue
             flow.state.manifests[instance] = digest
             self._make_places(instance, manifest, flow)
+            self._assign_devices(instance, manifest, flow)
+            flow.changes.writes.append(partial(_serve, instance, digest))
             for job in list(flow.state.jobs.values()):
                 if instance in job.manifests and job.manifests[instance] != digest:
                     self._revalidate(job, instance, manifest, digest, flow)
             flow.plan.mark_stale()
+        in_force = {name: self._known[digest] for name, digest in flow.state.manifests.items() if digest in self._known}
+        flow.references.catalogue = Catalogue(self.lab, in_force)
         flow.grants.wake_all()
 
     def _store(self, digest: str, document: dict[str, Any], flow: Flow) -> None:
@@ -92,7 +100,7 @@ class Manifests:
         self._known[digest] = manifest
         dumped = manifest.model_dump(mode="json")
         flow.changes.writes.append(
-            lambda: models.Manifest.objects.get_or_create(hash=digest, defaults={"document": dumped}) and None
+            lambda: models.Manifest.objects.get_or_create(hash=digest, defaults={"document": dumped})
         )
 
     def _make_places(self, instance: str, manifest: Manifest, flow: Flow) -> None:
@@ -106,7 +114,16 @@ class Manifests:
                     flow.state.places.add(name, index)
                     new.append(models.Place(resource=name, index=index))
         if new:
-            flow.changes.writes.append(lambda: models.Place.objects.bulk_create(new, ignore_conflicts=True) and None)
+            flow.changes.writes.append(lambda: models.Place.objects.bulk_create(new, ignore_conflicts=True))
+
+    def _assign_devices(self, instance: str, manifest: Manifest, flow: Flow) -> None:
+        """Note which module uses which device, and who its home host is."""
+        host = self.lab.modules[instance].host
+        for name in {d for local in manifest.devices for d in self.lab.device_ids(instance, local)}:
+            device = flow.state.devices.get(name)
+            if device is not None and (device.host != host or instance not in device.modules):
+                device.host, device.modules = host, sorted({*device.modules, instance})
+                flow.changes.touch(device)
 
     def _storage(self) -> dict[str, bool]:
         """Return which resources of stored manifests are storage, by their ids in the lab."""
@@ -128,6 +145,10 @@ class Manifests:
         elif job.state in (JobState.QUEUED, JobState.RUNNING):
             reason = f"The module {instance} has changed since the job was accepted. Cancel it and submit it again."
             flow.changes.job(job, JobState.HELD, reason)
+
+
+def _serve(instance: str, digest: str) -> None:
+    models.Module.objects.update_or_create(id=instance, defaults={"manifest_id": digest})
 
 
 def _same(old: Manifest, new: Manifest, tasks: set[str]) -> bool:

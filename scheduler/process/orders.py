@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+import redis
 import structlog
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from modules.contract.lab import Lab
+from modules.contract.manifest import DeviceMode
 from modules.contract.messages import ORDER_TASK, Member, Order, OrderedStep, queue
 from scheduler.process.live import LiveMember, Unit
 
@@ -22,6 +24,7 @@ RESEND_S = 2.0
 """A dispatched order that nobody claimed for so long is sent again: the claim makes that harmless."""
 RETRY_S = 0.5
 
+_TRANSPORT_ERRORS = (OSError, KombuError, redis.RedisError)
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -62,8 +65,8 @@ def make_order(unit: Unit, names: LocalNames, fence: int, parameters: dict[int, 
         Resolved parameters by the member's key.
     """
     first, job = unit.first, unit.job
-    assert first.granted_at is not None
-    assert first.deadline_at is not None
+    if first.granted_at is None or first.deadline_at is None:
+        raise ValueError(f"{unit.attempt_id} is not granted")
     return Order(
         attempt_id=unit.attempt_id,
         attempt=first.attempt,
@@ -75,7 +78,7 @@ def make_order(unit: Unit, names: LocalNames, fence: int, parameters: dict[int, 
                 step_id=step.id,
                 name=step.name,
                 action=step.action or "",
-                devices=step.devices,
+                devices=cast("dict[str, DeviceMode]", step.devices),
                 settings={names.setting(step.module, key): value for key, value in step.settings.items()},
                 duration_s=step.duration_s,
             )
@@ -123,7 +126,7 @@ class OrderSender:
                 continue
             try:
                 self._publish(order)
-            except (OSError, KombuError, *_transport_errors()) as error:
+            except _TRANSPORT_ERRORS as error:
                 log.warning("order not sent, will be sent again", attempt=order.attempt_id, error=str(error)[:200])
                 self._silent_until_s = time.monotonic() + RETRY_S
                 self.close()
@@ -133,7 +136,7 @@ class OrderSender:
         if self._producer is not None:
             try:
                 self._producer.connection.release()
-            except (OSError, KombuError, *_transport_errors()):
+            except _TRANSPORT_ERRORS:
                 log.debug("broker connection did not close cleanly")
         self._producer = None
 
@@ -160,9 +163,3 @@ class OrderSender:
             correlation_id=order.attempt_id,
             delivery_mode=1,
         )
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    import redis
-
-    return (redis.RedisError,)

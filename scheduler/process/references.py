@@ -1,46 +1,84 @@
-"""References: parameter values that are results of earlier tasks, put in when a step is dispatched."""
+"""References: parameter values that are results of earlier tasks, put in when a step is dispatched.
+
+With the value come what depends on it: how long the step takes and what it uses up.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from scheduler.process.live import LiveJob, LiveMember, LiveTask
+from scheduler.catalogue import Catalogue
+from scheduler.generator.late import settle
+from scheduler.process.changes import Changes
+from scheduler.process.live import LiveMember, LiveSample, LiveStep, Unit
 
 
-def resolve(member: LiveMember, job: LiveJob) -> tuple[dict[str, Any], str]:
-    """Return the member's parameters with all references replaced, and what is missing (or empty).
+class References:
+    """Replaces references. ``catalogue`` is renewed whenever a manifest changes."""
 
-    A reference is ``{"ref": "<task key>.<result>"}``: a result of the task of that key for the same sample.
-    """
-    missing: list[str] = []
+    def __init__(self) -> None:
+        self.catalogue: Catalogue | None = None
 
-    def value_of(value: Any) -> Any:
-        match value:
-            case {"ref": str(text), **rest} if not rest:
-                found = _look_up(text, member, job)
-                if found is None:
-                    missing.append(text)
-                return found
-            case dict():
-                return {key: value_of(item) for key, item in value.items()}
-            case list():
-                return [value_of(item) for item in value]
-        return value
-
-    resolved = {name: value_of(value) for name, value in member.task.parameters.items()}
-    return resolved, ", ".join(missing)
-
-
-def _look_up(text: str, member: LiveMember, job: LiveJob) -> Any:
-    key, _, result = text.rpartition(".")
-    for task in _tasks_of(member, job):
-        if task.key == key and task.results is not None and result in task.results:
-            return task.results[result]
-    return None
+    def resolve(self, unit: Unit, member: LiveMember, changes: Changes) -> str:
+        """Replace the references of one member's task and record what comes of it; return what is wrong, or nothing."""
+        task = member.task
+        if not has_reference(task.parameters):
+            return ""
+        if self.catalogue is None:
+            return "no module has said yet what its tasks mean"
+        results = results_for(member.sample)
+        parameters = task.parameters
+        for step in unit.steps:
+            try:
+                found = settle(self.catalogue, f"{step.module}.{step.task_name}", step.name, parameters, results)
+            except KeyError as error:
+                return f"the module {step.module} has no {error} any more"
+            if found.problems:
+                return " ".join(found.problems)
+            task.parameters = found.parameters
+            _renew(step, found.duration_s, found.consumes or {}, found.adds, changes)
+        changes.touch(task)
+        return ""
 
 
-def _tasks_of(member: LiveMember, job: LiveJob) -> list[LiveTask]:
-    """Return tasks in which to look: those of the same sample, then those of no sample; latest first."""
-    own = [other.task for step in member.sample.steps for other in step.members if other.sample is member.sample]
-    common = [m.task for step in job.steps for m in step.members if m.sample.id is None]
-    return [*reversed(own), *reversed(common)]
+def has_reference(value: Any) -> bool:
+    """Tell whether a value, or one inside it, is still a reference."""
+    match value:
+        case Mapping():
+            return "ref" in value or any(has_reference(item) for item in value.values())
+        case list():
+            return any(has_reference(item) for item in value)
+    return False
+
+
+def results_for(sample: LiveSample) -> dict[str, Mapping[str, Any]]:
+    """Return task key → results that a task of this sample may refer to: of the same sample, or of none."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for step in sample.job.steps:
+        for member in step.members:
+            if member.task.results and (member.sample is sample or member.sample.id is None):
+                found[member.task.key] = results_of(member)
+    return found
+
+
+def results_of(member: LiveMember) -> Mapping[str, Any]:
+    """Return a task's results for one of its samples: where there are several, they stand under the sample's id."""
+    results = member.task.results or {}
+    own = results.get(member.sample.id) if member.sample.id is not None else None
+    return own if isinstance(own, Mapping) else results
+
+
+def add_results(member: LiveMember, several: bool, results: Mapping[str, Any]) -> None:
+    """Record results, under the sample's id if the task is done on several."""
+    own = {member.sample.id: dict(results)} if several and member.sample.id is not None else dict(results)
+    member.task.results = {**(member.task.results or {}), **own}
+
+
+def _renew(
+    step: LiveStep, duration_s: float, consumes: dict[str, float], adds: dict[str, Any] | None, changes: Changes
+) -> None:
+    for stock in sorted({*step.consumes, *consumes}):
+        changes.unreserve(stock, step.consumes.get(stock, 0.0) - consumes.get(stock, 0.0))
+    step.duration_s, step.consumes, step.adds = duration_s, consumes, adds
+    changes.renewed[step.id] = step

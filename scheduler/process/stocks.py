@@ -19,9 +19,9 @@ class Stocks:
         for pk, level, warn_below in Stock.objects.values_list("id", "level", "warn_below"):
             self._levels[pk], self._warn_below[pk] = level, warn_below
 
-    def known(self, stock: str) -> bool:
-        """Whether there is such a stock."""
-        return stock in self._levels
+    def level(self, stock: str) -> float | None:
+        """Return what there is, in the stock's unit; None if there is no such stock."""
+        return self._levels.get(stock)
 
     def use(self, changes: Changes, stock: str, amount: float) -> None:
         """Take an amount (in the stock's unit) off, and warn when the level falls below the mark."""
@@ -36,10 +36,10 @@ class Stocks:
             changes.happened(Happening("stock", stock, state_to="low", reason="below the warning mark", data=data))
 
     def refill(self, changes: Changes, stock: str, amount: float, lot: str, actor: str) -> None:
-        """Put an amount in, under a lot number if one is given."""
+        """Put an amount in (or take one out, if it is negative), under a lot number if one is given."""
         changes.use(stock, -amount)
         self._levels[stock] += amount
         if lot:
-            changes.writes.append(lambda: Stock.objects.filter(pk=stock).update(lot=lot) and None)
+            changes.writes.append(lambda: Stock.objects.filter(pk=stock).update(lot=lot))
         data = {"added": amount, "level": self._levels[stock], "lot": lot}
         changes.happened(Happening("stock", stock, state_to="refilled", actor=actor, data=data))

@@ -27,7 +27,8 @@ from scheduler.jobformat.text import read
 from scheduler.jobformat.units import show
 from scheduler.models import Job, Request, Stock
 from scheduler.states import JobState
-from users.models import Membership, Project, ProjectRole, User
+from users.models import Project, ProjectRole, User
+from users.permissions import my_project
 
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
@@ -214,26 +215,18 @@ def _catalogue() -> Catalogue:
 def _project(user: User, document: JobDocument, given: Project | str | None, problems: Problems) -> Project | None:
     """Return the project that the job belongs to, if the user may submit to it."""
     slug = given.slug if isinstance(given, Project) else given or document.project
-    memberships = Membership.objects.filter(user=user).select_related("project")
-    if user.only_project_id is not None:
-        memberships = memberships.filter(project=user.only_project_id)
-    if slug is not None:
-        row = memberships.filter(project__slug=slug).first()
-    elif user.only_project_id is not None:
-        row = memberships.first()
-    else:
-        row = memberships.filter(project__personal_of=user).first()
-    if row is None or not user.is_active:
-        known = list(memberships.values_list("project__slug", flat=True))
+    mine = my_project(user, slug)
+    if mine is None:
+        known = list(Project.objects.visible_to(user).values_list("slug", flat=True))
         said = f"There is no project `{slug}` among yours." if slug else "You have no project of your own."
         problems.add(("project",), f"{said} {did_you_mean(slug or '', known, 'The project')}")
         return None
-    if row.role not in (ProjectRole.MEMBER, ProjectRole.ADMIN):
+    chosen, role = mine
+    if role not in (ProjectRole.MEMBER, ProjectRole.ADMIN):
         problems.add(
-            ("project",),
-            f"You may look at the project `{row.project.slug}`, but only its members may submit jobs to it.",
+            ("project",), f"You may look at the project `{chosen.slug}`, but only its members may submit jobs to it."
         )
-    return row.project
+    return chosen
 
 
 def _deadline(text: str, catalogue: Catalogue, problems: Problems) -> datetime | None:
@@ -293,13 +286,19 @@ _TOLERANCE = 1e-9
 # --- inserting ----------------------------------------------------------------------------------------------
 
 
-def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+def job_row(checked: CheckedJob, user: User) -> Job:
+    """Return a checked job as a row that is not saved.
+
+    Raises
+    ------
+    LabNotReady
+        If the lab's clock cannot be read.
+    """
     clock = labtime.clock()
     if clock is None:
         raise LabNotReady("The lab's clock cannot be read, because the document store does not answer. Try again soon.")
-    lab_s = clock.now()
     document, expansion, catalogue = checked.document, checked.expansion, checked.catalogue
-    job = Job(
+    return Job(
         id=expansion.job_id,
         project=checked.project,
         owner=user,
@@ -309,17 +308,19 @@ def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun
         priority=document.priority,
         deadline_at=checked.deadline_at,
         simulated=catalogue.lab.simulated,
-        rerun_of=rerun_of,
-        idempotency_key=key,
-        idempotency_digest=digest,
         submitted_at=timezone.now(),
-        submitted_lab_s=lab_s,
+        submitted_lab_s=clock.now(),
         samples_total=len(expansion.samples),
         steps_total=expansion.steps_total,
     )
+
+
+def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+    job, expansion = job_row(checked, user), checked.expansion
+    job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     insert(job, expansion)
     problems = Problems()
-    claim_places(expansion, lab_s, problems)
+    claim_places(expansion, job.submitted_lab_s, problems)
     _reserve(expansion.consumption(), problems)
     problems.refuse()
     return job

@@ -49,10 +49,10 @@ class Placement:
     """Start and end of each step by id; previews only."""
 
 
-def ring() -> None:
+def ring(why: str = "") -> None:
     """Wake the scheduler; if Redis is away it looks within a second by itself."""
     try:
-        _client().publish(SCHEDULER_BELL, "")
+        _client().publish(SCHEDULER_BELL, why)
     except redis.RedisError:
         return
 
@@ -80,7 +80,19 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
-    question = {
+    question = question_of(job, steps, members)
+    try:
+        _client().rpush(PREVIEWS, json.dumps(question))
+        _client().expire(PREVIEWS, 10)
+    except redis.RedisError:
+        return None
+    ring("question")
+    return _placement(wait_for(reply_key(question["id"]), wait_s))
+
+
+def question_of(job: Job, steps: Sequence[Step], members: Sequence[StepMember]) -> dict[str, Any]:
+    """Return a preview's question as it goes to the scheduler."""
+    return {
         "id": str(uuid4()),
         "job": {
             "id": str(job.id),
@@ -91,13 +103,6 @@ def preview(
         "steps": [_step(step) for step in steps],
         "members": [[str(m.step_id), str(m.task_id), str(m.sample_id) if m.sample_id else None] for m in members],
     }
-    try:
-        _client().rpush(PREVIEWS, json.dumps(question))
-        _client().expire(PREVIEWS, 10)
-    except redis.RedisError:
-        return None
-    ring()
-    return _placement(wait_for(reply_key(question["id"]), wait_s))
 
 
 def wait_for(key: str, wait_s: float) -> Any:

@@ -8,10 +8,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from analysis.documents import DocumentStore, StoreUnavailable
+from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.clock import resume
 from modules.contract.lab import Lab, LabFileError, load
-from scheduler.models import Device, Leader, Place, Stock
+from scheduler.models import Device, Leader, Module, Place, Stock
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         try:
             store.prepare()
             clock = resume(store.database, scale, simulated=lab.simulated)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise CommandError(f"{error}: start it, then prepare the lab again") from error
         finally:
             store.close()
@@ -47,11 +47,13 @@ class Command(BaseCommand):
 
 def _write(lab: Lab) -> None:
     Leader.objects.get_or_create(id=1)
+    for instance in lab.modules:
+        Module.objects.get_or_create(id=instance)
     for section in lab.devices:
-        modules = [name for name in lab.modules if section.id in _devices_of(lab, name)]
-        host = lab.modules[modules[0]].host if modules else ""
-        values = {"title": section.title or section.id, "host": host, "modules": modules}
-        Device.objects.update_or_create(id=section.id, defaults=values)
+        # Which modules use it is known when their manifests arrive.
+        values = {"title": section.title or section.id}
+        host = lab.hosts[0] if len(lab.hosts) == 1 else ""
+        Device.objects.update_or_create(id=section.id, defaults=values, create_defaults={**values, "host": host})
     for resource, shared in lab.resources.items():
         there = set(Place.objects.filter(resource=resource).values_list("index", flat=True))
         Place.objects.bulk_create(
@@ -59,13 +61,6 @@ def _write(lab: Lab) -> None:
         )
     for stock in lab.stocks:
         # The level is the lab file's only at the first set-up; afterwards the server counts.
-        values = {"title": stock.title or stock.id, "unit": stock.unit, "warn_below": stock.warn_below}
-        values |= {"solution": stock.solution, "concentration": stock.concentration}
-        Stock.objects.update_or_create(id=stock.id, defaults=values, create_defaults={**values, "level": stock.level})
-
-
-def _devices_of(lab: Lab, instance: str) -> set[str]:
-    """Return the devices that a module may use: those it maps, and those whose id is its own word for them."""
-    mapped = {d for t in lab.modules[instance].devices.values() for d in ((t,) if isinstance(t, str) else t)}
-    known = {device.id for device in lab.devices}
-    return mapped | (known if not lab.modules[instance].devices else set())
+        facts: dict[str, Any] = {"title": stock.title or stock.id, "unit": stock.unit, "warn_below": stock.warn_below}
+        facts |= {"solution": stock.solution, "concentration": stock.concentration}
+        Stock.objects.update_or_create(id=stock.id, defaults=facts, create_defaults={**facts, "level": stock.level})

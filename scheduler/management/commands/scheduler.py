@@ -12,10 +12,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from analysis.documents import DocumentStore, StoreUnavailable
+from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.clock import LabClock, attach
 from modules.contract.lab import LabFileError, load
-from scheduler.process.leader import POLL_S, Leadership, LeadershipLost
+from modules.contract.ready import announce_ready
+from scheduler.process.leader import POLL_S, Leadership, LeadershipLostError
 from scheduler.process.loop import Scheduler
 
 log = structlog.get_logger("octolab.scheduler")
@@ -47,8 +48,9 @@ class Command(BaseCommand):
         stop.scheduler = scheduler
         try:
             if not stop.asked:
+                announce_ready(f"policy {policy}")
                 scheduler.run()
-        except LeadershipLost as error:
+        except LeadershipLostError as error:
             raise CommandError(f"another scheduler has taken over: {error}") from error
         leadership.release()
         connection.close()
@@ -77,7 +79,7 @@ def _clock(store: DocumentStore, stop: _Stop) -> LabClock | None:
         try:
             store.ping()
             return attach(store.database)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             if not waiting:
                 log.warning("waiting for the document store")
             waiting = True

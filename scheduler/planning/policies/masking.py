@@ -9,40 +9,63 @@ project is tied together by maximum lags.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from scheduler.planning.limits import Clock, Limits
+from scheduler.planning.limits import Clock
 from scheduler.planning.network import alone
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies.base import Request, better, judge, rejudge
-from scheduler.planning.search import WORST, Cost, Evaluator, Group, PrecedenceMove, improve
+from scheduler.planning.search import (
+    WORST,
+    Cost,
+    Evaluator,
+    Group,
+    ListEvaluator,
+    PrecedenceMove,
+    improve,
+)
 from scheduler.planning.sequences import dispatch_order, predecessors, tails
-from scheduler.planning.table import MaskingTable, say_refusal
+from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
 
 def plan(request: Request) -> Plan:
     """Insert, search within the limits, and return the best plan found or the incumbent."""
     clock = Clock(request.limits)
-    best = None if request.incumbent is None else rejudge(request, request.incumbent)
-    for arrange in _arrangements(request):
-        found = _run(request, arrange, clock, best)
-        best = better(found, best)
-    if best is None:
-        best = judge(request, ({}, {}, {}), "masking")
-    return best
+    incumbent = None if request.incumbent is None else rejudge(request, request.incumbent)
+    if not any(step.id for step in request.problem.steps()):
+        return judge(request, ({}, {}, {}), "masking")
+    starts = [_start(request, arrange, clock) for arrange in _arrangements(request)]
+    start = min(starts, key=lambda candidate: candidate.cost)
+    if request.limits.bounded and len(start.order) > 1:
+        _search(request, start, incumbent)
+    return better(_finish(request, start), incumbent)
+
+
+@dataclass(slots=True)
+class _Start:
+    """An arrangement of the units into groups, its table, and the best order so far."""
+
+    table: MaskingTable
+    groups: list[Group]
+    evaluate: Evaluator
+    order: list[int]
+    cost: Cost
+    move: PrecedenceMove | None
 
 
 def _arrangements(request: Request) -> list[str]:
-    """Return which kinds of order to search over."""
+    """Return which kinds of order to try; the best one is searched on."""
     if request.objective == "makespan":
-        return ["units", "jobs"]
+        return ["jobs", "units", "list"] if len(request.problem.jobs) == 1 else ["jobs", "units"]
     return ["jobs"]
 
 
-def _run(request: Request, arrange: str, clock: Clock, incumbent: Plan | None) -> Plan:
+def _start(request: Request, arrange: str, clock: Clock) -> _Start:
     problem = request.problem
     table = MaskingTable(problem)
-    groups = _groups(table, problem, arrange)
-    evaluate = Evaluator(problem, table, groups, request.objective, request.incumbent, clock)
+    groups = _groups(table, arrange)
+    kind = ListEvaluator if arrange == "list" else Evaluator
+    evaluate = kind(problem, table, groups, request.objective, request.incumbent, clock)
     best: list[int] = list(range(len(groups)))
     cost: Cost = WORST
     for order in _orders(request, table, groups, arrange):
@@ -51,34 +74,44 @@ def _run(request: Request, arrange: str, clock: Clock, incumbent: Plan | None) -
         found = evaluate(order, limit=cost)
         if found < cost:
             best, cost = list(order), found
-    if request.limits.bounded and len(groups) > 1:
-        move = PrecedenceMove(predecessors(table, groups)) if arrange == "units" else None
+    move = None if arrange == "jobs" else PrecedenceMove(predecessors(table, groups))
+    return _Start(table, groups, evaluate, best, cost, move)
 
-        def tell(_: Cost) -> None:
-            if request.progress is not None:
-                spent = clock.spent()
-                request.progress(spent, judge(request, table.spans(), "masking"))
 
-        best, cost = improve(evaluate, best, cost, request.seed, move=move, on_better=tell)
-    evaluate.snapshots = {}
-    evaluate(best)
+def _search(request: Request, start: _Start, incumbent: Plan | None) -> None:
+    def tell(_: Cost) -> None:
+        if request.progress is not None:
+            found = judge(request, start.table.spans(), "masking")
+            request.progress(start.evaluate.clock.spent(), better(found, incumbent))
+
+    start.order, start.cost = improve(
+        start.evaluate, start.order, start.cost, request.seed, move=start.move, on_better=tell
+    )
+
+
+def _finish(request: Request, start: _Start) -> Plan:
+    table = start.table
+    start.evaluate.snapshots = {}
+    start.evaluate(start.order)
     unplaced = {}
-    for group in groups:
-        if any(table.start[index] < -(1 << 59) for index in group.units):
-            refusal = table.place(group.units)
+    for group in start.groups:
+        if any(table.start[index] == UNPLACED for index in group.units):
+            refusal = table.place([index for index in group.units if table.start[index] == UNPLACED])
             if refusal is not None:
                 unplaced[table.units[group.units[0]].job] = say_refusal(table, refusal)
     return judge(request, table.spans(), "masking", unplaced)
 
 
-def _groups(table: MaskingTable, problem, arrange: str) -> list[Group]:
+def _groups(table: MaskingTable, arrange: str) -> list[Group]:
     groups = []
-    for number, job in enumerate(problem.jobs):
+    for number, job in enumerate(table.problem.jobs):
         units = table.job_units[job.id]
         if not units:
             continue
         if arrange == "jobs":
             groups.append(Group(units, number))
+        elif arrange == "list":
+            groups.extend(Group([index], number) for index in units)
         else:
             groups.extend(Group(part, number) for part in _tied(table, units))
     return groups
@@ -111,14 +144,13 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
     """Return orders to start from, most promising first."""
     problem = request.problem
     numbers = range(len(groups))
-    if arrange == "units":
+    if arrange != "jobs":
         tail = tails(table)
         rank = [max(tail[index] for index in group.units) for group in groups]
-        return [
-            dispatch_order(table, groups, rank),
-            sorted(numbers, key=lambda n: (-rank[n], n)),
-            list(numbers),
-        ]
+        by_tail = sorted(numbers, key=lambda n: (-rank[n], n))
+        if arrange == "list":
+            return [list(numbers), by_tail]
+        return [dispatch_order(table, groups, rank), by_tail, list(numbers)]
     length = alone(problem)
     jobs = [problem.jobs[group.job] for group in groups]
     under_way = {table.units[table.unit_of[fixed.step]].job for fixed in problem.fixed}
@@ -158,6 +190,3 @@ def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
         return [0] * len(groups)
     busiest = max(total, key=lambda number: total[number])
     return [own.get(busiest, 0) for own in work]
-
-
-__all__ = ["Limits", "plan"]

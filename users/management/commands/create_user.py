@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from users import services
 
@@ -34,10 +35,15 @@ class Command(BaseCommand):
         password = given if given is not None else secrets.token_urlsafe(12)
         scopes = options["scopes"].split(",") if options["scopes"] else None
         try:
-            user = services.create_user(
-                options["name"], password, email=options["email"], operator=options["operator"], admin=options["admin"]
-            )
-            secret = services.create_token(user, "created with the account", scopes)[1] if options["token"] else None
+            with transaction.atomic():
+                user = services.create_user(
+                    options["name"],
+                    password,
+                    email=options["email"],
+                    operator=options["operator"],
+                    admin=options["admin"],
+                )
+                secret = services.create_token(user, "first token", scopes)[1] if options["token"] else None
         except services.AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
         shown = {"username": user.username, "project": user.personal_project.slug}

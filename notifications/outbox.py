@@ -1,0 +1,124 @@
+"""The outbox: messages are written in the transaction that changes a state, and delivered later by the services.
+
+A message is for the job's owner and for the recipients that the job names, each by their own channels, as long as
+they are members of the job's project.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from scheduler.models import Job
+from users.models import Membership
+
+from .models import Channel, Notification
+
+_log = logging.getLogger(__name__)
+
+_HAPPENED = {
+    "finished": "is finished",
+    "failed": "has failed",
+    "cancelled": "was cancelled",
+    "needs_operator": "needs an operator",
+}
+_TITLE_LENGTH, _REASON_LENGTH = 200, 1_000
+# Chat services take these for mentions, links and markup.
+_HARMLESS = str.maketrans("<>@[]|`&", "\u2039\u203a\uff20\uff3b\uff3d\u00a6\u02cb\uff06")
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something about a job that people want to be told."""
+
+    event: str
+    """``finished``, ``failed``, ``cancelled`` or ``needs_operator``."""
+    job_id: UUID | str
+    reason: str = ""
+    """Why, for people."""
+
+
+def enqueue(event: str, job: Job, reason: str = "") -> int:
+    """Write the messages about one job; see :func:`enqueue_many`."""
+    return enqueue_many([Happening(event, job.pk, reason)])
+
+
+def enqueue_many(happenings: Iterable[Happening]) -> int:
+    """Write the messages about jobs. Call it inside the transaction that changed their states.
+
+    Returns
+    -------
+    int
+        How many messages were written.
+    """
+    told = list(happenings)
+    jobs = {
+        str(job["pk"]): job
+        for job in Job.objects.filter(pk__in=[happening.job_id for happening in told]).values(
+            *("pk", "name", "project_id", "owner_id", "simulated", "samples_total", "samples_failed"),
+            "spec__recipients",
+        )
+    }
+    members = Membership.objects.filter(
+        project_id__in={job["project_id"] for job in jobs.values()}, user__is_active=True
+    ).values_list("project_id", "user_id", "user__username")
+    channels: dict[UUID, list[Channel]] = {}
+    for channel in Channel.objects.filter(
+        user__memberships__project_id__in={job["project_id"] for job in jobs.values()}, enabled=True
+    ).distinct():
+        channels.setdefault(channel.user_id, []).append(channel)
+    rows = []
+    for happening in told:
+        job = jobs[str(happening.job_id)]
+        names = set(job["spec__recipients"] or ())
+        for project_id, user_id, username in members:
+            if project_id != job["project_id"] or not (user_id == job["owner_id"] or username in names):
+                continue
+            rows += [
+                Notification(
+                    user_id=user_id,
+                    channel=channel,
+                    event=happening.event,
+                    job_id=job["pk"],
+                    title=_title(happening, job),
+                    body=_body(happening, job),
+                )
+                for channel in channels.get(user_id, ())
+                if not channel.events or happening.event in channel.events
+            ]
+    Notification.objects.bulk_create(rows)
+    return len(rows)
+
+
+def ring() -> None:
+    """Have the messages delivered at once. If it is not heard, they leave a little later."""
+    from .tasks import deliver
+
+    try:
+        deliver.apply_async(queue="notifications", expires=60, retry=False)
+    except deliver.OperationalError:
+        _log.warning("the broker is away: messages leave with the next sweep")
+
+
+def _title(happening: Happening, job: dict[str, Any]) -> str:
+    ending = f"» {_HAPPENED[happening.event]}{' (simulated)' if job['simulated'] else ''}"
+    name = harmless(job["name"]) or str(job["pk"])
+    return f"Job «{name[: _TITLE_LENGTH - len(ending) - 5]}{ending}"
+
+
+def _body(happening: Happening, job: dict[str, Any]) -> str:
+    lines = [harmless(happening.reason)[:_REASON_LENGTH]] if happening.reason else []
+    if job["samples_failed"]:
+        lines.append(f"{job['samples_failed']} of {job['samples_total']} samples failed.")
+    return "\n".join([*lines, f"{settings.PUBLIC_URL}/jobs/{job['pk']}"])
+
+
+def harmless(text: str) -> str:
+    """Return a user's text as one line without what chat services take for mentions, links or markup."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(line.translate(_HARMLESS).replace("://", ":\u2044\u2044").split())

@@ -1,0 +1,175 @@
+"""Wishes that the scheduler applies: cancel, change, decide, refill, collect.
+
+Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
+(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row is what counts:
+an answer that comes too late is still found there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from scheduler.doorbell import ring_scheduler
+from scheduler.models import Job, Request, Sample, Step, Stock
+from scheduler.services.placement import reply_key, wait_for
+from scheduler.states import JobState, StepState
+from users.models import User
+from users.permissions import may_change, require
+
+WAIT_S = 0.5
+"""How long a verb waits for the scheduler (real seconds)."""
+_POLL_S = 0.02
+
+JOB_VERBS: dict[str, frozenset[str]] = {
+    JobState.AWAITING_APPROVAL: frozenset({"cancel", "change"}),
+    JobState.QUEUED: frozenset({"cancel", "change"}),
+    JobState.HELD: frozenset({"cancel", "change"}),
+    JobState.RUNNING: frozenset({"cancel"}),
+    JobState.PAUSED: frozenset({"cancel"}),
+    JobState.NEEDS_OPERATOR: frozenset({"cancel", "decide", "collect"}),
+    JobState.CANCELLING: frozenset({"cancel"}),
+}
+"""What may be asked for in which state of a job; nothing in a final one."""
+STEP_VERBS: dict[str, frozenset[str]] = {StepState.INTERRUPTED: frozenset({"decide"})}
+
+
+class IllegalStateError(ValueError):
+    """The verb is not possible in the present state.
+
+    Attributes
+    ----------
+    state
+        The present state.
+    legal
+        The verbs that are possible instead.
+    """
+
+    def __init__(self, state: str, legal: frozenset[str], message: str = "") -> None:
+        self.state, self.legal = state, legal
+        verbs = ", ".join(sorted(legal)) or "nothing"
+        super().__init__(message or f"This is {state}. What can be asked for now: {verbs}.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request.
+
+    Attributes
+    ----------
+    applied
+        Whether the scheduler has applied it; False means that it has not answered yet.
+    """
+
+    request: Request
+    applied: bool
+
+
+def cancel_job(user: User, job: Job, reason: str = "cancelled", *, wait_s: float = WAIT_S) -> Answer:
+    """Ask for the end of a job: what waits is dropped, what runs is aborted, samples are put away.
+
+    Raises
+    ------
+    IllegalStateError
+        If the job is final.
+    PermissionDenied
+        If the user is neither the job's owner nor an admin of its project.
+    """
+    require(may_change(user, job), "Only the job's owner and admins of its project may cancel it.")
+    _check_job(job, "cancel")
+    return _ask("cancel", user, job, wait_s, reason=reason)
+
+
+def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
+    """Ask for another ``name``, ``priority`` (-10 to 10) or ``deadline`` (ISO text with offset, or None).
+
+    Raises as `cancel_job` does.
+    """
+    require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
+    _check_job(job, "change")
+    return _ask("change", user, job, wait_s, **changes)
+
+
+def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:
+    """Say what an interrupted step was: ``done``, ``failed``, or to ``repeat``; the note says what was seen.
+
+    Raises
+    ------
+    IllegalStateError
+        If the step does not wait for a decision, or cannot be repeated yet.
+    PermissionDenied
+        If the user does not operate the step's module.
+    """
+    require(user.operates(step.module), f"Only operators of {step.module} may decide about its steps.")
+    if "decide" not in STEP_VERBS.get(step.state, frozenset()):
+        raise IllegalStateError(step.state, STEP_VERBS.get(step.state, frozenset()))
+    return _ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
+
+
+def refill(
+    user: User,
+    stock: Stock,
+    amount: float | None = None,
+    lot: str = "",
+    *,
+    level: float | None = None,
+    wait_s: float = WAIT_S,
+) -> Answer:
+    """Say which amount was added or which level is there now (stock's unit), and its lot number if there is one.
+
+    Raises
+    ------
+    PermissionDenied
+        If the user is no operator.
+    """
+    require(user.operates(), "Only operators may refill stocks.")
+    return _ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
+
+
+def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
+    """Say that a sample was taken away: the places that it held are free.
+
+    Raises
+    ------
+    IllegalStateError
+        If the sample is still being worked on, or holds no place.
+    PermissionDenied
+        If the user may neither change the sample's job nor operate the lab.
+    """
+    allowed = may_change(user, sample.job) or user.operates()
+    require(allowed, "Only the job's owner, admins of its project and operators may collect its samples.")
+    return _ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
+
+
+def _check_job(job: Job, verb: str) -> None:
+    legal = JOB_VERBS.get(job.state, frozenset())
+    if verb not in legal:
+        raise IllegalStateError(job.state, legal)
+
+
+def _ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
+    with transaction.atomic():
+        request = Request.objects.create(verb=verb, actor=user, job=job, payload=payload)
+        transaction.on_commit(ring_scheduler)
+    if wait_s <= 0 or not _answered(request, wait_s):
+        return Answer(request, applied=False)
+    if request.refused:
+        state = "" if job is None else Job.objects.values_list("state", flat=True).get(pk=job.pk)
+        raise IllegalStateError(state, JOB_VERBS.get(state, frozenset()), request.refused)
+    return Answer(request, applied=True)
+
+
+def _answered(request: Request, wait_s: float) -> bool:
+    """Wait until the scheduler has answered, at most for so long; the row is read again."""
+    until_s = time.monotonic() + wait_s
+    wait_for(reply_key(request.pk), wait_s)
+    while True:
+        request.refresh_from_db(fields=["applied_at", "refused"])
+        if request.applied_at is not None:
+            return True
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(_POLL_S)

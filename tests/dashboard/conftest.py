@@ -1,0 +1,43 @@
+"""The cast with a running lab clock, each at a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.test import Client
+
+from analysis.documents import DocumentStore
+from modules.contract import clock
+from octolab import labtime
+from octolab.dashboard import thelab
+from tests.cast import World, make_world
+
+Browser = Callable[[str], Client]
+
+
+@pytest.fixture
+def world(db: None, settings: object, mongo_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """One team, its job, everybody around, and the lab's clock."""
+    settings.MONGO_URL = mongo_url  # type: ignore[attr-defined]
+    store = DocumentStore(mongo_url)
+    lab_clock = clock.resume(store.database, 600.0, simulated=True)
+    monkeypatch.setattr(labtime, "clock", lambda: lab_clock)
+    thelab.store.cache_clear()
+    yield make_world()
+    thelab.store.cache_clear()
+    store.close()
+
+
+@pytest.fixture
+def signed_in(world: World) -> Browser:
+    """Sign somebody of the cast in at the dashboard; nobody for ``anonymous``."""
+
+    def open_as(name: str) -> Client:
+        client = Client()
+        user = world.people[name].user
+        if user is not None:
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return open_as

@@ -1,0 +1,69 @@
+"""The commands of the people who run the server."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from users.authentication import authenticate_token
+from users.models import Token, User
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: Any) -> str:
+    out = io.StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_create_user_shows_a_random_password_and_a_token_once() -> None:
+    shown = json.loads(run("create_user", "ann", "--token", "--scopes", "jobs:read,admin", "--json"))
+    assert User.objects.get(username="ann").check_password(shown["password"])
+    user, token = authenticate_token(shown["token"])
+    assert user.username == "ann"
+    assert token.scopes == ["jobs:read", "admin"]
+
+
+def test_create_user_takes_a_password_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
+    shown = run("create_user", "ann", "--password-stdin", "--operator")
+    user = User.objects.get(username="ann")
+    assert user.check_password("correct horse battery")
+    assert "battery" not in shown
+    assert user.operates()
+
+
+def test_create_user_says_what_is_wrong_and_leaves_nothing() -> None:
+    run("create_user", "ann")
+    with pytest.raises(CommandError, match="already"):
+        run("create_user", "ann")
+    with pytest.raises(CommandError, match="nonsense"):
+        run("create_user", "ben", "--token", "--scopes", "nonsense")
+    assert User.objects.count() == 1
+
+
+def test_create_and_revoke_a_token() -> None:
+    run("create_user", "ann")
+    shown = json.loads(run("create_token", "ann", "--name", "notebook", "--project", "ann", "--days", "1", "--json"))
+    assert authenticate_token(shown["token"])[1].expiry is not None
+    run("revoke_token", shown["id"])
+    assert not Token.objects.exists()
+    with pytest.raises(CommandError, match="no token"):
+        run("revoke_token", shown["id"])
+    with pytest.raises(CommandError, match="no user"):
+        run("create_token", "ben")
+
+
+def test_list_users_shows_tokens_without_secrets() -> None:
+    secret = json.loads(run("create_user", "ann", "--token", "--operator", "--json"))["token"]
+    listed = json.loads(run("list_users", "--tokens", "--json"))
+    assert listed["username"] == "ann"
+    assert listed["lab_roles"] == ["operator"]
+    assert listed["tokens"][0]["id"] in run("list_users", "--tokens")
+    assert secret not in json.dumps(listed)

@@ -1,0 +1,63 @@
+"""A real web process for tests: uvicorn with a database, users and a virtual lab of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.services import Service
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB = ROOT / "octolab" / "labs" / "virtual.toml"
+
+
+class WebServer(Service):
+    """``uvicorn octolab.asgi:application`` on a port of its own.
+
+    Attributes
+    ----------
+    people
+        What :mod:`tests.prepare_web` printed: user names, tokens and ids.
+    """
+
+    def __init__(self, directory: Path, *, mongo_url: str, redis_url: str, **environment: str) -> None:
+        super().__init__(directory)
+        self.environment = {
+            "OCTOLAB_DATA_ROOT": str(directory),
+            "OCTOLAB_MONGO_URL": mongo_url,
+            "OCTOLAB_REDIS_URL": redis_url,
+            "OCTOLAB_LAB": str(LAB),
+            "OCTOLAB_SECRET_KEY": "only-for-tests-" + "x" * 50,
+            "DJANGO_SETTINGS_MODULE": "octolab.settings",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        self.people: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Make the database, the lab and the users."""
+        (self.directory / "static").mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.prepare_web"],
+            env={**os.environ, **self.environment},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        self.people = json.loads(done.stdout)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line."""
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        uvicorn = [sys.executable, "-m", "uvicorn", "octolab.asgi:application", "--port", str(self.port)]
+        return ["env", *variables, *uvicorn, "--no-access-log", "--log-level", "warning"]
