@@ -62,7 +62,7 @@ def _make_two_vials(silver: Runner) -> None:
     little, much = (context.results for context in spectra)
     assert 380 < little["peak_nm"] < 450 < 700 < much["peak_nm"] < 800
     assert 0 < little["fwhm_nm"] < much["fwhm_nm"]
-    assert much["peak_height"] == pytest.approx(absorbance_at(spectra[1], much["peak_nm"]))
+    assert much["peak_height"] == pytest.approx(absorbance_at(spectra[1], much["peak_nm"]), rel=0.02)
     assert [c.results["delivered"] for c in contexts if "delivered" in c.results][3::4] == pytest.approx(
         [100.0, 1200.0], abs=0.5
     )
