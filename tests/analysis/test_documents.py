@@ -278,3 +278,12 @@ def test_a_store_comes_back_after_a_restart_of_its_server(tmp_path: Path) -> Non
 def test_neither_documents_nor_arrays_load_django() -> None:
     script = "import sys, analysis.documents, analysis.arrays; sys.exit(bool({'django', 'h5py'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> None:
+    store.insert_many("attempts", [{"_id": f"a{n}", "state": "open" if n % 2 else "closed"} for n in range(6)])
+    updates = [(f"a{n}", {"state": {"$in": ["open"]}}, {"state": "done", "n": n}) for n in range(7)]
+    assert store.update_each("attempts", updates) == [False, True, False, True, False, True, False]
+    assert [d["state"] for d in store.find("attempts", sort=[("_id", 1)])] == ["closed", "done"] * 3
+    assert store.update_each("attempts", updates[1:2]) == [False]
+    assert store.update_each("attempts", []) == []
