@@ -32,7 +32,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+# numpy and h5py are imported where they are used: the web holds neither until somebody asks for an array.
 
 if TYPE_CHECKING:
     import h5py
@@ -299,6 +299,7 @@ def read_slice(path: Path, dataset: str, start: int = 0, stop: int | None = None
         If the file or the array in it is not there.
     """
     import h5py
+    import numpy as np
 
     with h5py.File(path, "r") as file:
         found = file[dataset]
@@ -419,6 +420,8 @@ def _checked_id(text: str) -> str:
 
 
 def _numbers(name: str, data: ArrayLike) -> NDArray[Any]:
+    import numpy as np
+
     values = np.asarray(data)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"array {name!r} holds {values.dtype}; only real numbers and booleans can be stored")

@@ -22,7 +22,7 @@ from typing import Any
 
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, UpdateOne, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import (
     BulkWriteError,
@@ -44,6 +44,11 @@ COMMANDS = frozenset({"hello", "ping", "find", "getMore", "insert", "update", "c
 OPERATORS = frozenset({"$in", "$gt", "$gte", "$lt", "$lte"})
 """What a filter may use beside plain equality."""
 
+RESULTS = "results"
+"""One document per run and member, written by the hosts."""
+ANALYSES = "analyses"
+"""One document per routine and run, see :mod:`analysis.processing`."""
+
 INDEXES: Mapping[str, tuple[str, ...]] = {
     "attempts": ("state",),
     "controls": ("attempt_id",),
@@ -51,8 +56,8 @@ INDEXES: Mapping[str, tuple[str, ...]] = {
     "descriptors": ("run_start",),
     "events": ("descriptor",),
     "run_stops": ("run_start",),
-    "results": ("job_id",),
-    "analyses": ("job_id",),
+    RESULTS: ("job_id",),
+    ANALYSES: ("job_id",),
     "wire_log": ("attempt_id",),
 }
 """Collection → fields that are searched for."""
@@ -205,6 +210,43 @@ class DocumentStore:
         with _translated():
             result = self.database[collection].update_one({**_filter(condition), "_id": _id}, {"$set": changed})
         return result.matched_count == 1
+
+    def update_each(
+        self, collection: str, updates: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> list[bool]:
+        """Do many :meth:`update_if` at once: one (``_id``, condition, changes) per document.
+
+        Returns
+        -------
+        list of bool
+            One per update, in order: whether its changes stand.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Some may stand: read back, or repeat what is harmless to repeat.
+        DocumentRefusedError
+            If one can never be stored; nothing is said about the others.
+        """
+        if len(updates) == 1:
+            return [self.update_if(collection, *updates[0])]
+        operations = []
+        for _id, condition, changes in updates:
+            changed = _changes(_checked({**changes, "_id": _id}))
+            del changed["_id"]
+            operations.append(UpdateOne({**_filter(condition), "_id": _id}, {"$set": changed}))
+        if not operations:
+            return []
+        with _translated():
+            result = self.database[collection].bulk_write(operations, ordered=False)
+        if result.matched_count == len(updates):
+            return [True] * len(updates)
+        # The server only counts; which ones met their condition shows in what they look like now.
+        found = {document["_id"]: document for document in self.find_ids(collection, [update[0] for update in updates])}
+        return [
+            _id in found and all(_encode(found[_id].get(name)) == _encode(value) for name, value in changes.items())
+            for _id, _, changes in updates
+        ]
 
     def upsert(self, collection: str, document: Mapping[str, Any]) -> None:
         """Set all fields of a document, which is created if need be. Fields not named keep their value."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -45,7 +47,7 @@ class JobFile:
     @property
     def path(self) -> Path:
         """Where it stands; raises :class:`DamagedFileError` if that is not below the data root."""
-        return path_of(self.relative)
+        return _below_root(self.relative)
 
     @property
     def digest(self) -> str:
@@ -69,14 +71,18 @@ def job_files(results: JobResults) -> dict[str, JobFile]:
     return files
 
 
-def path_of(relative: str) -> Path:
-    """Return where the file of a reference stands.
+def path_of(reference: Mapping[str, Any]) -> Path:
+    """Return where the file of a reference to an array stands.
 
     Raises
     ------
     DamagedFileError
         If the reference leads out of the data root.
     """
+    return _below_root(str(reference["file"]))
+
+
+def _below_root(relative: str) -> Path:
     root = Path(settings.DATA_ROOT).resolve()
     path = (root / relative).resolve()
     if not path.is_relative_to(root):

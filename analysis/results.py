@@ -19,11 +19,9 @@ from django.conf import settings
 
 from scheduler.models import Job, Sample, Task
 
-from .documents import Document, DocumentStore
+from .documents import ANALYSES, RESULTS, Document, DocumentStore
 
 SCHEMA_VERSION = 1
-RESULTS = "results"
-ANALYSES = "analyses"
 
 
 @cache

@@ -7,8 +7,6 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from .arrays import Slice
 from .results import JobResults, Run
 
@@ -52,6 +50,8 @@ def array_table(part: Slice) -> str:
     NotATableError
         If it has more dimensions.
     """
+    import numpy as np
+
     if part.values.ndim > 2:
         raise NotATableError(f"{part.name} has {part.values.ndim} dimensions: take JSON or the file")
     axes = list(part.axes.items())

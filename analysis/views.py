@@ -209,7 +209,7 @@ def _read(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> arrays.Slice:
     if values > MAX_VALUES:
         raise invalid(("/stop", f"This slice has {values} values; at most {MAX_VALUES} are sent at once."))
     with _file_problems():
-        path = files.path_of(about["file"])
+        path = files.path_of(about)
         try:
             return arrays.read_slice(path, about["path"], wanted["start"], wanted.get("stop"), wanted["step"])
         except (OSError, KeyError) as error:

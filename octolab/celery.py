@@ -10,6 +10,8 @@ import os
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "octolab.settings")
+# The checks would load every view, which no task needs.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready

@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("api/v1/", include("octolab.api.urls"))]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/", include("octolab.api.urls")),
+    path("", include("octolab.dashboard.urls")),
+]

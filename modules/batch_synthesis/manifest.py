@@ -154,10 +154,16 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
                 storage=True,
             ),
             "vial_slot": Resource(
-                description="Positions on the stirrer.", capacity=chosen.vial_slots, cleanup="rescue_from_slot", put_away="park"
+                description="Positions on the stirrer.",
+                capacity=chosen.vial_slots,
+                cleanup="rescue_from_slot",
+                put_away="park",
             ),
             "vial_holder": Resource(
-                description="Where a vial stands between modules.", capacity=1, cleanup="rescue_from_holder", put_away="store"
+                description="Where a vial stands between modules.",
+                capacity=1,
+                cleanup="rescue_from_holder",
+                put_away="store",
             ),
         },
         consumables={

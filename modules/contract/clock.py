@@ -126,7 +126,7 @@ def resume(database: Any, scale: float, *, simulated: bool) -> LabClock:
         clock = LabClock.starting_now(scale)
     elif simulated:
         old = Anchor.model_validate(document["anchor"])
-        clock = LabClock.starting_now(scale, float(document["seen_lab_s"]), old.epoch)
+        clock = LabClock.starting_now(scale, _seen_lab_s(document), old.epoch)
     else:
         clock = LabClock(Anchor.model_validate(document["anchor"]))
     database["clock"].update_one(
@@ -135,6 +135,12 @@ def resume(database: Any, scale: float, *, simulated: bool) -> LabClock:
         upsert=True,
     )
     return clock
+
+
+def _seen_lab_s(document: dict[str, Any]) -> float:
+    """Return the last lab second that was seen, whether it was written by :func:`remember` or by a DocumentStore."""
+    seen = document["seen_lab_s"]
+    return float(seen["__value__"] if isinstance(seen, dict) else seen)
 
 
 def remember(database: Any, clock: LabClock) -> None:

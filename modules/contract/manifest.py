@@ -264,8 +264,7 @@ class Manifest(_Model):
                     if unknown := names(expression) - parameters:
                         raise ValueError(f"{where}: {expression!r} uses {min(unknown)!r}, which is no parameter")
                 for device in step.devices:
-                    known = parameters if device.startswith("=") else self.devices
-                    if device.removeprefix("=") not in known:
+                    if device.removeprefix("=") not in (parameters if device.startswith("=") else self.devices):
                         raise ValueError(f"{where}: device {device!r} is not declared")
                 for resource in (*step.takes, *step.frees):
                     if resource not in self.resources:
@@ -275,11 +274,12 @@ class Manifest(_Model):
                     if device not in self.devices or setting not in self.devices[device].settings:
                         raise ValueError(f"{where}: setting {key!r} is not declared")
                 for consumable in step.consumes:
-                    known = parameters if consumable.startswith("=") else self.consumables
-                    if consumable.removeprefix("=") not in known:
+                    if consumable.removeprefix("=") not in (
+                        parameters if consumable.startswith("=") else self.consumables
+                    ):
                         raise ValueError(f"{where}: consumable {consumable!r} is not declared")
-        for name, resource in self.resources.items():
-            for wanted in (resource.cleanup, resource.put_away):
+        for name, place in self.resources.items():
+            for wanted in (place.cleanup, place.put_away):
                 if wanted is not None and wanted not in {task.name for task in self.tasks}:
                     raise ValueError(f"resource {name!r}: task {wanted!r} does not exist")
         return self

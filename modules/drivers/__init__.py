@@ -11,7 +11,8 @@ from typing import Any
 from modules.drivers.clock import Clock, RealClock
 from modules.drivers.device import DeviceStatus, SerialDevice
 from modules.drivers.errors import BadReply, DeviceError, LinkLost, Refused, Stopped, Timeout
-from modules.drivers.port import Command, SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Command, Wire
 
 __all__ = [
     "BadReply",

@@ -8,6 +8,7 @@ switches.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from typing import Any
 
 from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
-from modules.drivers.errors import BadReply, Refused
+from modules.drivers.errors import BadReply, DeviceError, Refused
 from modules.drivers.layout import AXIS_CENTER_MM, AXIS_DOWN_MM, AXIS_MM, AXIS_UP_MM
-from modules.drivers.port import Command, SerialPort, Wire
+from modules.drivers.port import SerialPort
 from modules.drivers.status import ThreadStatus
+from modules.drivers.wire import Command, Wire
 
 REPORT = re.compile(rb"^<([A-Za-z]+)(?::\d+)?\|(?:.*?\|)?MPos:(-?[\d.]+),(-?[\d.]+),(-?[\d.]+)")
 ALARMS = {
@@ -200,15 +202,14 @@ class LinearActuator(SerialDevice):
         # a hold slows down without losing the position; only what does not hold in time is reset while moving
         self.port.urgent(self.name, HOLD)
         patience = time.monotonic() + remaining(deadline) / 2
-        state = self._urgent_state(deadline)
-        while state in ("Run", "Jog") and time.monotonic() < patience:
-            state = self._urgent_state(deadline)
+        with contextlib.suppress(DeviceError):  # even if it does not answer, it may hear the reset
+            while self._urgent_state(patience) in ("Run", "Jog") and time.monotonic() < patience:
+                time.sleep(0.002)
         self.port.urgent(self.name, RESET)
-        while (state := self._urgent_state(deadline)) not in (
-            "Idle",
-            "Alarm",
-        ) and time.monotonic() < deadline:
+        state = self._urgent_state(deadline)
+        while state not in ("Idle", "Alarm") and time.monotonic() < deadline:
             time.sleep(0.002)
+            state = self._urgent_state(deadline)
         return state in ("Idle", "Alarm")
 
     def _urgent_state(self, deadline: float) -> str:

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 from modules.drivers.clock import Clock, RealClock
 from modules.drivers.errors import DeviceError, Stopped, Timeout
-from modules.drivers.port import Command, SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Command, Wire
 
 POLL_LAB_S = 0.2
-POLL_FLOOR_S = 0.001
+POLL_FLOOR_S = 0.002
 MOTION_GRACE_S = 3.0
 CONFIRM_S = 0.08
 
@@ -97,9 +98,9 @@ class SerialDevice:
         DeviceError
             No such port, no answer, or another instrument.
         """
-        self.port.open(self.name)
-        if self._known_generation == self.port.generation:
+        if self.port.connected and self._known_generation == self.port.generation:
             return
+        self.port.open(self.name)
         # set first: the queries of _identify come through here again
         before, self._known_generation = self._known_generation, self.port.generation
         try:

@@ -22,7 +22,7 @@ import threading
 
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply, Refused, Stopped
-from modules.drivers.port import Wire
+from modules.drivers.wire import Wire
 
 STOP = b"!"
 LAST_ID = 99999

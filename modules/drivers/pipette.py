@@ -18,7 +18,8 @@ from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply, Refused
 from modules.drivers.layout import PIPETTE_CLEARANCE_MM, PIPETTE_MM
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Wire
 
 ERRORS = {
     20: "no such command",
@@ -115,7 +116,7 @@ class UArmPipette(SerialDevice):
     # ------------------------------------------------------------------ what it can do
 
     def home(self) -> None:
-        """Switch the motors on and go to the parking position.
+        """Switch the motors on, rise, and go to the parking position. Keeps what is in the tip.
 
         Raises
         ------
@@ -123,7 +124,22 @@ class UArmPipette(SerialDevice):
         """
         stop = self._stop
         self._command("M17", moves=True, stop=stop)
+        x, y, z = self.position()
+        if z < self.clearance_mm:
+            self._go((x, y, self.clearance_mm), stop)
         self._go(self._taught("park"), stop)
+
+    def discard_tip(self) -> None:
+        """Throw the tip away with what is in it, and reset the plunger: after a sample that was broken off.
+
+        Raises
+        ------
+        DeviceError
+        """
+        stop = self._stop
+        self._go(self._taught("park"), stop)
+        self._eject(stop)
+        self._plunger(0.0, stop)
 
     def sample(self, source: str, target: str, volume_ul: float) -> None:
         """Take a fresh tip, carry a volume from one place to another, throw the tip away and park.
@@ -153,6 +169,9 @@ class UArmPipette(SerialDevice):
         self._plunger(0.0, stop)
         self._go(above_target, stop)
         self._go(self._taught("park"), stop)
+        self._eject(stop)
+
+    def _eject(self, stop: Event) -> None:
         self._run("M2232 V1", stop)
         self._run("M2232 V0", stop)
 

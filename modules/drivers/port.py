@@ -9,10 +9,10 @@ the lock.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,116 +20,14 @@ import serial
 
 from modules.drivers.address import resolve_address
 from modules.drivers.errors import BadReply, DeviceError, LinkLost, Stopped, Timeout
-from modules.drivers.framing import Cutter, cut_lines
+from modules.drivers.waiter import Waiter
+from modules.drivers.wire import Command, Wire
 
 BeforeCommand = Callable[[str, bytes, bool], None]
 OnWire = Callable[[str, str, bytes], None]
 
 QUIET_S = 0.05
 WRITE_LOCK_S = 0.05
-
-
-@dataclass(frozen=True)
-class Wire:
-    """How an instrument speaks: the line's parameters, and how its messages are cut from the stream.
-
-    Attributes
-    ----------
-    anonymous : bool
-        Several devices share the line and their answers do not tell whose they are: an urgent stop for one
-        then ends the transactions of the others too, which have to ask again.
-    """
-
-    baudrate: int = 9600
-    bytesize: int = 8
-    parity: str = "N"
-    stopbits: float = 1
-    cut: Cutter = cut_lines
-    anonymous: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """Bytes for one device.
-
-    Attributes
-    ----------
-    moves : bool
-        The command moves hardware or liquids: it must not be sent twice without knowing.
-    urgent : bool
-        A stop, or a question about one: not to be ended by a stop.
-    """
-
-    device: str
-    data: bytes
-    moves: bool = False
-    urgent: bool = False
-
-    def __str__(self) -> str:
-        return self.data.decode("ascii", "backslashreplace").strip().encode("unicode_escape").decode()
-
-
-class Waiter:
-    """Somebody who waits for one message."""
-
-    def __init__(self, port: SerialPort, command: Command, accept: Callable[[bytes], bool]) -> None:
-        self.command = command
-        self.accept = accept
-        self.written = False
-        self.listening = True
-        self._port = port
-        self._done = threading.Event()
-        self._message: bytes | None = None
-        self._error: DeviceError | None = None
-        self._noise = bytearray()
-
-    def put(self, message: bytes) -> None:
-        """Hand over the message."""
-        self._message = message
-        self._done.set()
-
-    def fail(self, error: DeviceError) -> None:
-        """End the wait with an error."""
-        if not self._done.is_set():
-            self._error = error
-            self._done.set()
-
-    def noise(self, data: bytes) -> None:
-        """Remember bytes that made no acceptable message, for the error's text."""
-        if len(self._noise) < 60:
-            self._noise += data[:60]
-
-    @property
-    def done(self) -> bool:
-        """True when there is a message or an error to collect."""
-        return self._done.is_set()
-
-    def result(self, timeout: float) -> bytes:
-        """Return the message, or raise what ended the wait.
-
-        Raises
-        ------
-        Timeout, BadReply
-            Nothing came, or only nonsense, within ``timeout`` real seconds.
-        LinkLost, Stopped
-        """
-        if not self._done.wait(timeout):
-            self._port.distrust()
-            name, text, unsure = self.command.device, str(self.command), self.command.moves
-            if self._noise:
-                heard = bytes(self._noise)
-                raise BadReply(
-                    name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure
-                )
-            raise Timeout(name, f"no answer within {timeout:g} s", command=text, uncertain=unsure)
-        if self._error is not None:
-            raise self._error
-        assert self._message is not None  # noqa: S101 - set together with the event
-        return self._message
-
-    def forget(self) -> None:
-        """Wait no longer."""
-        self._port._forget(self)  # noqa: SLF001 - the two are one mechanism
 
 
 class SerialPort:
@@ -170,6 +68,7 @@ class SerialPort:
         self.before_command = before_command
         self.on_wire = on_wire
         self._path = resolve_address(address, links)
+        self._target = ""
         self._serial: Any = None
         self._reader: threading.Thread | None = None
         self._buffer = bytearray()
@@ -180,7 +79,7 @@ class SerialPort:
         self._suspicious = False
         self._lock = threading.Lock()
         self._state_lock = threading.RLock()
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -197,10 +96,15 @@ class SerialPort:
         LinkLost
             There is no such port, or somebody else has it.
         """
+        # a simulation that was killed leaves a link behind that may lead elsewhere until it is back
+        target = os.path.realpath(self._path)
+        if self._serial is not None and target != self._target:
+            self._drop("leads elsewhere now", self._serial)
         with self._state_lock:
             self._users.add(device)
             if self._serial is not None:
                 return
+            self._target = target
             try:
                 # exclusive: two hosts on one instrument is how commands get mixed up
                 self._serial = serial.serial_for_url(
@@ -246,7 +150,8 @@ class SerialPort:
                 link.cancel_read()
         if reader is not None and reader is not threading.current_thread():
             reader.join(1.0)
-        with contextlib.suppress(OSError, serial.SerialException):
+        # not while somebody writes: the descriptor's number may be another file's a moment later
+        with self._write_lock, contextlib.suppress(OSError, serial.SerialException):
             link.close()
 
     # ------------------------------------------------------------------ reading
@@ -327,7 +232,7 @@ class SerialPort:
         LinkLost, Timeout, BadReply, Stopped
         """
         with self._transaction(command):
-            waiter = Waiter(self, command, accept)
+            waiter = Waiter(command, accept, self)
             waiter.listening = False  # until the command is written: what comes before is no answer to it
             with self._state_lock:
                 self._waiters.insert(0, waiter)  # before those who only listen
@@ -344,12 +249,13 @@ class SerialPort:
 
     def expect(self, command: Command, accept: Callable[[bytes], bool]) -> Waiter:
         """Wait for a message without holding the port, e.g. for the end of a long command."""
-        waiter = Waiter(self, command, accept)
+        waiter = Waiter(command, accept, self)
         with self._state_lock:
             self._waiters.append(waiter)
         return waiter
 
-    def _forget(self, waiter: Waiter) -> None:
+    def forget(self, waiter: Waiter) -> None:
+        """Hand it nothing any more."""
         with self._state_lock, contextlib.suppress(ValueError):
             self._waiters.remove(waiter)
 
@@ -387,7 +293,7 @@ class SerialPort:
             self.on_wire(command.device, "tx", command.data)
         try:
             link.write(command.data)
-        except (OSError, serial.SerialException) as error:
+        except (OSError, serial.SerialException, TypeError) as error:
             self._drop(f"was lost ({error})", link)
             raise LinkLost(
                 command.device,
@@ -438,7 +344,7 @@ class SerialPort:
         ------
         LinkLost, Timeout, BadReply
         """
-        waiter = Waiter(self, Command(device, data, urgent=True), accept)
+        waiter = Waiter(Command(device, data, urgent=True), accept, self)
         with self._state_lock:
             self._waiters.insert(0, waiter)
         try:

@@ -17,7 +17,8 @@ from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply, DeviceError, Refused, Timeout
 from modules.drivers.framing import ETX, STX, cut_blocks, xor_checksum
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Wire
 
 FULL_STROKE = 3000
 SLOWEST, FASTEST = 5, 5800

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.drivers.clock import Clock
-from modules.drivers.errors import BadReply, Refused
+from modules.drivers.errors import BadReply, Refused, Timeout
 from modules.drivers.framing import cut_lines_and_data
 from modules.drivers.line import LineDevice
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
 from modules.drivers.status import ThreadStatus
+from modules.drivers.wire import Wire
 
 Array = NDArray[np.float64]
 HEADER = re.compile(rb"^\d+ DATA (\w+) (\d+) (\d+) ([0-9a-f]{8})\n")
@@ -172,13 +173,17 @@ class UVVisSpectrometer(LineDevice):
         return self._data(name)
 
     def _data(self, name: str) -> Array:
-        """Fetch a block; a damaged one is asked for again."""
+        """Fetch a block; a damaged or lost one is asked for again."""
         problem = ""
         for _ in range(TRIES):
             number = self._new_id()
             line = f"{number} DATA {name}"
             prefix = f"{number} ".encode()
-            message = self._ask(line.encode() + b"\n", partial(_begins, prefix), timeout=DATA_TIMEOUT_S)
+            try:
+                message = self._ask(line.encode() + b"\n", partial(_begins, prefix), timeout=DATA_TIMEOUT_S)
+            except (Timeout, BadReply) as error:
+                problem = error.problem
+                continue
             if message.startswith(prefix + b"ERR"):
                 code, _, text = message[len(prefix) + 4 :].decode("utf-8", "replace").partition(" ")
                 raise Refused(self.name, f"refused: {text or code}", code=code, command=line)
@@ -191,7 +196,7 @@ class UVVisSpectrometer(LineDevice):
                 return values
             problem = f"sent {got!r}"
         raise BadReply(
-            self.name, f"sent a damaged {name} block {TRIES} times: {problem}", command=f"DATA {name}"
+            self.name, f"gave no sound {name} block in {TRIES} tries: {problem}", command=f"DATA {name}"
         )
 
     # ------------------------------------------------------------------ Bluesky

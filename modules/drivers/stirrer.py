@@ -16,7 +16,8 @@ from typing import Any
 from modules.drivers.clock import Clock
 from modules.drivers.device import DeviceStatus, SerialDevice, remaining
 from modules.drivers.errors import BadReply
-from modules.drivers.port import SerialPort, Wire
+from modules.drivers.port import SerialPort
+from modules.drivers.wire import Wire
 
 VALUE = re.compile(rb"^\s*(-?\d+(?:\.\d+)?) (\d)\s*$")
 SPEED_TOLERANCE_RPM = 15.0

@@ -11,8 +11,8 @@ from __future__ import annotations
 from modules.drivers.device import DeviceStatus, remaining
 from modules.drivers.errors import Refused
 from modules.drivers.line import LineDevice
-from modules.drivers.port import Command
 from modules.drivers.status import ThreadStatus
+from modules.drivers.wire import Command
 
 
 class VirtualDevice(LineDevice):

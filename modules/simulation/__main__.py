@@ -39,11 +39,13 @@ def run(
     instruments: Sequence[Mapping[str, Any]],
     clock: Clock,
     links: Path,
+    *,
     data: Path | None = None,
     seed: int = 0,
+    world: World | None = None,
 ) -> None:
-    """Run a simulated lab until SIGTERM or SIGINT."""
-    lab = SimulatedLab(World.shipped(), instruments, clock, links=links, data=data, seed=seed)
+    """Run a simulated lab until SIGTERM or SIGINT; in the shipped world unless another is given."""
+    lab = SimulatedLab(world or World.shipped(), instruments, clock, links=links, data=data, seed=seed)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: lab.stop())
     lab.run()
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{given.lab}: {error}", file=sys.stderr)
         return 2
     start = last_lab_time((given.data or given.links) / LOG)
-    run(sections, ScaledClock(given.scale, start), given.links, given.data, given.seed)
+    run(sections, ScaledClock(given.scale, start), given.links, data=given.data, seed=given.seed)
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modules.contract.ready import announce_ready
 from modules.drivers.address import SIMULATED
 from modules.simulation.clock import Clock
 from modules.simulation.control import ControlSocket
@@ -102,6 +103,7 @@ class SimulatedLab:
         self._control.open()
         for link in self._links.values():
             link.plug()
+        announce_ready(f"{len(self.instruments)} instruments")
         try:
             self.loop.run(self._save)
         finally:

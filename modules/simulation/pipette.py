@@ -142,7 +142,8 @@ class SimulatedPipette(SimulatedInstrument):
         volume = (angle - self.memory["angle"]) * self.capacity / FULL_ANGLE
         self.memory["angle"] = angle
         if self.memory["tip"] is None:
-            self.incident("tip", "moved the plunger without a tip")
+            if volume > 0:
+                self.incident("tip", "drew without a tip")
             return
         tip = Vessel(**self.memory["tip"])
         place = self._touching()

@@ -18,6 +18,7 @@ class SimulatedVirtual(SimulatedInstrument):
         super().__init__(lab, section)
         self.runs = 0
         self._running: tuple[str, str] | None = None
+        self._stalled = False
 
     @classmethod
     def cutter(cls) -> Cutter:
@@ -66,12 +67,13 @@ class SimulatedVirtual(SimulatedInstrument):
         self.runs += 1
         run = (number, "fail" if "fail" in words else "")
         self._running = run
+        self._stalled = False
         if not self.faults.take("stall"):
             self.lab.loop.at(self.now + seconds * factor, partial(self._due, run))
         return ""
 
     def _due(self, run: tuple[str, str]) -> None:
-        if self._running is run:
+        if self._running is run and not self._stalled:
             self._conclude(run[1])
 
     def _conclude(self, failure: str) -> None:
@@ -83,7 +85,7 @@ class SimulatedVirtual(SimulatedInstrument):
     def stall(self) -> None:
         """Let the run under way, or the next, never end."""
         if self._running:
-            self._running = (self._running[0], self._running[1])
+            self._stalled = True
         else:
             self.faults.set("stall", 1)
 

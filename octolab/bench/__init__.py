@@ -1,1 +1,1 @@
-"""Figures: each module is a measurement that ``deploy/bench`` can run."""
+"""Figures of one machine: how fast, how much, how large. Printed by ``deploy/bench``, never asserted."""

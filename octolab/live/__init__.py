@@ -1,1 +1,1 @@
-"""What pushes: websockets, and the tailer of the event log that feeds them."""
+"""Live events over websockets: one tailer per web process reads the event log and fans out by right."""

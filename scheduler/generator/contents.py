@@ -17,6 +17,7 @@ class Bench:
     def __init__(self, catalogue: Catalogue, problems: Problems) -> None:
         self._catalogue = catalogue
         self._problems = problems
+        self._overflowing: set[Path] = set()
 
     def consumption(self, offer: Offer, values: StepValues, path: Path) -> dict[str, float]:
         """Return stock id → amount in the stock's unit."""
@@ -47,7 +48,8 @@ class Bench:
     def check_volume(self, offer: Offer, volume_ul: float, sample: str, path: Path) -> None:
         """Note a vessel that would overflow."""
         vessel = offer.manifest.vessel
-        if vessel is not None and volume_ul > vessel.capacity_ul * (1 + 1e-9):
+        if vessel is not None and volume_ul > vessel.capacity_ul * (1 + 1e-9) and path not in self._overflowing:
+            self._overflowing.add(path)
             self._problems.add(
                 path,
                 f"Sample `{sample}` would hold {show(volume_ul, 'µL')} after this, but its vessel takes "
@@ -80,6 +82,6 @@ class Bench:
         if abs(there_mm - expected_mm) > 1e-6 * max(there_mm, expected_mm):
             self._problems.add(
                 (*path, "with", "concentration"),
-                f"The lab's {solution} is {facts.concentration}, not {show(expected_mm, 'mM')}. Use what is there, or ask "
-                f"an operator for another stock.",
+                f"The lab's {solution} is {facts.concentration}, not {show(expected_mm, 'mM')}. Use what is there, or "
+                f"ask an operator for another stock.",
             )

@@ -71,18 +71,20 @@ class Expander:
         self._problems = problems
         self._earlier = earlier
         self._out = Expansion(job_id)
+        noted = problems.noted
         self._workflow: Workflow = build(document, catalogue, keys, problems)
         self._resolver = Resolver(self._workflow, document.parameters, problems)
         self._bench = Bench(catalogue, problems)
-        # where a task is unknown, nobody can tell where the samples are afterwards
-        self._lost = any(node.offer is None for node in self._workflow.nodes)
+        # where tasks or their order are unknown, nobody can tell where the samples are
+        self._lost = problems.noted > noted
         self._tails: dict[tuple[int, int | None], tuple[UUID, ...]] = {}
         self._samples = self._start(document)
+        if len(self._samples) * len(self._workflow.nodes) > MAX_STEPS:
+            self._refuse_size()
+            self._samples = self._samples[:1]
 
     def expand(self) -> Expansion:
         """Return all rows."""
-        if not self._lost:
-            check_order(self._workflow, self._problems)
         groups = [(scope, list(nodes)) for scope, nodes in groupby(self._workflow.order, key=lambda node: node.scope)]
         for scope, nodes in groups:
             if scope != "one":
@@ -94,6 +96,8 @@ class Expander:
                     self._task(node, [sample])
                 if nodes is groups[-1][1]:
                     self._put_away(sample)
+        if not self._lost:
+            check_order(self._workflow, self._problems)
         for sample in self._samples:
             self._put_away(sample)
         self._prepare_cleanup()
@@ -184,7 +188,7 @@ class Expander:
         if self._lost or steps is None:
             return
         for sample in samples:
-            follow(node, node.offer, steps, f"sample `{sample.row.name}`", sample.where, self._problems)
+            follow(node, node.offer, steps, sample.where, self._problems)
         if resolved is None or len(self._out.steps) > MAX_STEPS:
             return
         single = samples[0].row.index if node.scope == "one" else None
@@ -193,10 +197,12 @@ class Expander:
         ids = self._steps(task, node.offer, resolved, steps, samples, needs, node.path)
         self._tails[node.index, single] = (ids[-1],) if ids else tuple(UUID(need["step"]) for need in needs)
         if len(self._out.steps) > MAX_STEPS:
-            self._problems.add(
-                ("workflow",),
-                f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples.",
-            )
+            self._refuse_size()
+
+    def _refuse_size(self) -> None:
+        self._problems.add(
+            ("workflow",), f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples."
+        )
 
     def _resolved(self, node: Node, samples: Sequence[_Sample]) -> Resolved | None:
         if node.scope != "many":
@@ -212,6 +218,7 @@ class Expander:
         """Return the values of all steps; None if it is not even known which steps are done."""
         if resolved is not None:
             try:
+                offer.evaluated(resolved.greatest)
                 return offer.evaluated(resolved.expected)
             except ExpressionError as error:
                 self._problems.add((*node.path, "with"), f"These values cannot be used: {error}.")
@@ -265,7 +272,8 @@ class Expander:
         ids: list[UUID] = []
         previous: StepRow | None = None
         within_s: float | None = None
-        for step, found in zip(offer.task.steps, values, strict=True):
+        most = offer.evaluated(resolved.greatest)
+        for step, found, reserved in zip(offer.task.steps, values, most, strict=True):
             devices = offer.device_ids(step, resolved.expected)
             for device in devices.keys() - self._catalogue.devices:
                 self._problems.add(
@@ -284,8 +292,8 @@ class Expander:
                     takes=list(offer.takes[step.name]),
                     frees=list(offer.frees[step.name]),
                     settings=_settings(offer, step, found, samples),
-                    consumes=self._bench.consumption(offer, found, path),
-                    adds=self._bench.addition(offer, found, path),
+                    consumes=self._bench.consumption(offer, reserved, path),
+                    adds=self._bench.addition(offer, reserved, path),
                     needs=needs if previous is None else [_need(previous.id, 0.0, within_s, "flag")],
                     duration_s=found.duration_s,
                     task=task,
@@ -295,7 +303,7 @@ class Expander:
                 )
                 row.block = previous.block if previous is not None and joined else row.id
                 for sample in samples:
-                    sample.volume_ul += found.volume_ul
+                    sample.volume_ul += reserved.volume_ul
                     self._bench.check_volume(offer, sample.volume_ul, sample.row.name, path)
                 self._out.steps.append(row)
                 ids.append(row.id)
@@ -368,7 +376,7 @@ class Expander:
         cleanup: bool = False,
     ) -> list[dict[str, Any]]:
         """Append a task that the workflow does not name; return what the next one needs."""
-        resolved = Resolved(dict(offer.defaults), dict(offer.defaults))
+        resolved = Resolved(offer.defaults, offer.defaults, offer.defaults)
         task = self._task_row(key, index, offer, resolved.values, [sample], cleanup)
         try:
             values = offer.evaluated(resolved.expected)

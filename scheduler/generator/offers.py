@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from modules.contract import manifest as contract
-from modules.contract.arithmetic import ExpressionError, evaluate
+from modules.contract.arithmetic import ExpressionError, evaluate, names
 from modules.contract.manifest import Manifest
 from scheduler.catalogue import Catalogue
 from scheduler.jobformat.problems import did_you_mean, listed
@@ -26,7 +26,8 @@ _FLAT = frozenset(
 )
 _WORDS = frozenset({"title", "description", "default", "unit", "examples"})
 _TYPES: dict[str, tuple[type, ...]] = {
-    "number": (int, float), "integer": (int,), "string": (str,), "boolean": (bool,), "array": (list,), "object": (dict,),
+    "number": (int, float), "integer": (int,), "string": (str,), "boolean": (bool,), "array": (list,),
+    "object": (dict,),
 }  # fmt: skip
 _NOUNS = {
     "number": "a number", "integer": "a whole number", "string": "a text", "boolean": "`true` or `false`",
@@ -34,7 +35,7 @@ _NOUNS = {
 }  # fmt: skip
 
 
-class BadValue(ValueError):
+class BadValue(ValueError):  # noqa: N818 - reads as what happened
     """A value that a parameter does not take; the text says which ones it does."""
 
 
@@ -46,7 +47,7 @@ class Parameter:
         self.required = required
         self.nullable = False
         branches = schema.get("anyOf")
-        if isinstance(branches, list) and {"type": "null"} in branches and len(branches) == 2:  # noqa: PLR2004
+        if isinstance(branches, list) and {"type": "null"} in branches and len(branches) == 2:
             # what pydantic makes of `float | None`
             self.nullable = True
             other = next(branch for branch in branches if branch != {"type": "null"})
@@ -87,7 +88,7 @@ class Parameter:
         if kind and (not isinstance(value, _TYPES.get(kind, ())) or (isinstance(value, bool) and kind != "boolean")):
             raise BadValue(f"This must be {_NOUNS.get(kind, kind)}{self._such_as()}.")
         if (choices := schema.get("enum")) is not None and value not in choices:
-            raise BadValue(f"There is no {_quoted(value)} here. {did_you_mean(str(value), map(str, choices))}")
+            raise BadValue(f"There is no `{str(value)[:60]}` here. {did_you_mean(str(value), map(str, choices))}")
         match value:
             case bool():
                 pass
@@ -145,12 +146,9 @@ class Parameter:
             return f": {listed(map(str, choices))}"
         return ""
 
-    def greatest(self) -> Any:
-        """Return what stands in for a value that is not known yet: the most it can be; None if nothing is known."""
-        for key in ("maximum", "exclusiveMaximum", "default", "minimum"):
-            if self.schema.get(key) is not None:
-                return self.schema[key]
-        return None
+    def stand_in(self, *keys: str) -> Any:
+        """Return what stands in for a value that is not known yet: the first of these that the schema has."""
+        return next((self.schema[key] for key in keys if self.schema.get(key) is not None), 0 if self.numeric else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +208,12 @@ def _number(expression: str, values: Mapping[str, Any]) -> float:
     return value
 
 
+def _early_names(step: contract.Step) -> frozenset[str]:
+    expressions = [step.repeat, *step.settings.values(), *([step.adds.solution] if step.adds else [])]
+    named = (key[1:] for key in (*step.devices, *step.consumes) if key.startswith("="))
+    return frozenset(named).union(*map(names, expressions))
+
+
 class Offer:
     """One task of one module instance."""
 
@@ -228,7 +232,8 @@ class Offer:
         self.sample_from = None if task.sample_from is None else lab.resource_id(instance, task.sample_from)
         self.takes = {step.name: tuple(lab.resource_id(instance, r) for r in step.takes) for step in task.steps}
         self.frees = {step.name: tuple(lab.resource_id(instance, r) for r in step.frees) for step in task.steps}
-        self.moves = any(self.takes.values()) or any(self.frees.values())
+        self.early = frozenset().union(*map(_early_names, task.steps))
+        """Parameters that decide which steps there are and what they need, so they cannot be results."""
         self._evaluated: dict[str, tuple[StepValues, ...]] = {}
 
     @property
@@ -258,7 +263,7 @@ class Offer:
         found = self._evaluated.get(key)
         if found is None:
             found = tuple(evaluate_step(step, values) for step in self.task.steps)
-            if len(self._evaluated) > 1000:  # noqa: PLR2004
+            if len(self._evaluated) > 1000:
                 self._evaluated.clear()
             self._evaluated[key] = found
         return found

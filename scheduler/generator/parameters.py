@@ -26,11 +26,14 @@ class Resolved:
     values
         In the manifest's units; ``{"ref": "task.result"}`` stands for what is not known yet.
     expected
-        The same with the greatest possible number for what is not known yet.
+        The same with the default, or the least possible number, for what is not known yet: plans use it.
+    greatest
+        The same with the greatest possible number: reservations use it.
     """
 
     values: dict[str, Any]
     expected: dict[str, Any]
+    greatest: dict[str, Any]
 
 
 class Resolver:
@@ -47,32 +50,30 @@ class Resolver:
 
         Samples that give the same values share the answer.
         """
-        assert node.offer is not None
+        offer = node.offer
+        if offer is None:
+            return None
         scope = {**self._job, **sample}
         written = {name: self._substituted(value, scope) for name, value in node.entry.with_.items()}
         key = (node.index, repr(written))
         if key not in self._known:
-            self._known[key] = self._resolve(node, node.offer, written, scope)
+            self._known[key] = self._resolve(node, offer, written, scope)
         return self._known[key]
 
     def _substituted(self, value: Any, scope: Mapping[str, Any]) -> Any:
         """Put in what the scope knows; leave the rest as it is written."""
-        seen: list[str] = []
-        while isinstance(value, str) and value[:1] == "$" and (match := _REFERENCE.fullmatch(value)):
-            name = match[1]
-            if match[2] is not None or name not in scope or name in seen:
-                break
-            seen.append(name)
-            value = scope[name]
-        if isinstance(value, list):
-            return [self._substituted(item, scope) for item in value]
-        return value
+        value = _followed(value, scope)
+        if not isinstance(value, list):
+            return value
+        # an item that stands for another list stays as it is: lists of lists of lists would grow for ever
+        items = ((item, _followed(item, scope)) for item in value)
+        return [item if isinstance(found, list) else found for item, found in items]
 
     def _resolve(
         self, node: Node, offer: Offer, written: Mapping[str, Any], scope: Mapping[str, Any]
     ) -> Resolved | None:
         before = self._problems.noted
-        values, expected = dict(offer.defaults), dict(offer.defaults)
+        values, expected, greatest = dict(offer.defaults), dict(offer.defaults), dict(offer.defaults)
         for name, value in written.items():
             path: Path = (*node.path, "with", name)
             parameter = offer.parameters.get(name)
@@ -83,11 +84,17 @@ class Resolver:
             reference = _later(value)
             if reference is not None:
                 values[name] = self._reference(node, parameter, reference, path)
-                expected[name] = parameter.greatest()
+                expected[name] = parameter.stand_in("default", "minimum", "exclusiveMinimum")
+                greatest[name] = parameter.stand_in("maximum", "exclusiveMaximum", "default", "minimum")
+                if name in offer.early:
+                    self._problems.add(path, f"`{name}` decides what the task needs; it must be known from the start.")
                 continue
+            noted = self._problems.noted
             literal = self._literal(value, scope, path)
+            if self._problems.noted > noted:
+                continue
             try:
-                values[name] = expected[name] = parameter.accept(literal)
+                values[name] = expected[name] = greatest[name] = parameter.accept(literal)
             except BadValue as error:
                 self._problems.add(path, self._with_source(node, name, value, str(error)))
         for name, parameter in offer.parameters.items():
@@ -99,7 +106,7 @@ class Resolver:
         if self._problems.noted > before:
             return None
         self._cross_check(node, offer, values)
-        return Resolved(values, expected) if self._problems.noted == before else None
+        return Resolved(values, expected, greatest) if self._problems.noted == before else None
 
     def _literal(self, value: Any, scope: Mapping[str, Any], path: Path) -> Any:
         """Return a plain value; note a reference that leads nowhere."""
@@ -115,7 +122,8 @@ class Resolver:
         elif match[2] is not None:
             self._problems.add(path, "A result of an earlier task cannot stand in a list.")
         elif match[1] in scope:
-            self._problems.add(path, f"The parameter `{match[1]}` refers to itself.")
+            wrong = "is a list, which cannot stand here" if isinstance(scope[match[1]], list) else "refers to itself"
+            self._problems.add(path, f"The parameter `{match[1]}` {wrong}.")
         else:
             hint = did_you_mean(match[1], scope, "It") if scope else "The job and its samples have no parameters."
             self._problems.add(path, f"There is no parameter `{match[1]}`. {hint}")
@@ -177,6 +185,18 @@ class Resolver:
                     self._problems.add((*node.path, "with"), f"{check.message[0].upper()}{check.message[1:]}.")
             except ExpressionError as error:
                 self._problems.add((*node.path, "with"), f"{error}.")
+
+
+def _followed(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Return what a reference leads to, as far as the scope knows it."""
+    seen: set[str] = set()
+    while isinstance(value, str) and value[:1] == "$" and (match := _REFERENCE.fullmatch(value)):
+        name = match[1]
+        if match[2] is not None or name not in scope or name in seen:
+            break
+        seen.add(name)
+        value = scope[name]
+    return value
 
 
 def _later(value: Any) -> tuple[str, str] | None:

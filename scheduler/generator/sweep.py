@@ -70,7 +70,7 @@ def _sweep(sweep: Sweep, problems: Problems) -> list[SampleSpec]:
         )
         return []
     combine = zip(*axes.values(), strict=True) if sweep.combine == "zip" else itertools.product(*axes.values())
-    specs = []
+    specs: list[SampleSpec] = []
     for combination in combine:
         parameters = dict(zip(axes, combination, strict=True))
         for number in range(1, sweep.repeat + 1):
@@ -98,7 +98,7 @@ def _values(axis: Range | Sequence[Any], path: Path, problems: Problems) -> list
     try:
         return _spaced(axis)
     except UnitError as error:
-        problems.add(path, f"{error}.")
+        problems.add(path, f"{error}".removesuffix("?") + ("?" if str(error).endswith("?") else "."))
         return []
 
 
@@ -108,20 +108,21 @@ def _spaced(axis: Range) -> list[Any]:
     written, other = _parts(axis.to)
     last = to_unit(axis.to, unit) if other and unit else written
     if bool(unit) != bool(other):
+        kind = unit or other
         raise UnitError(
-            f"`from` and `to` need the same kind of unit, such as `{axis.from_}` and `{axis.to} {unit or other}`"
+            f"`from` and `to` need the same kind of unit, such as `{first:g} {kind}` and `{written:g} {kind}`"
         )
     if axis.spacing == "log" and (first <= 0 or last <= 0):
         raise UnitError("with `spacing: log` both ends must be greater than zero")
     if (axis.count is None) == (axis.step is None):
         raise UnitError("give either `count` or `step`")
     if axis.step is not None:
-        numbers = _stepped(axis, first, last, unit)
+        numbers = _stepped(axis, axis.step, first, last, unit)
     elif axis.count == 1:
         numbers = [first]
     else:
-        assert axis.count is not None
-        shares = [index / (axis.count - 1) for index in range(axis.count)]
+        count = axis.count or 1
+        shares = [index / (count - 1) for index in range(count)]
         if axis.spacing == "log":
             numbers = [first * (last / first) ** share for share in shares]
         else:
@@ -136,17 +137,20 @@ def _plain(number: float) -> float | int:
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
-def _stepped(axis: Range, first: float, last: float, unit: str) -> list[float]:
-    assert axis.step is not None
+def _stepped(axis: Range, written: str | float, first: float, last: float, unit: str) -> list[float]:
     if axis.spacing == "log":
         raise UnitError("with `spacing: log` give `count`")
-    step = to_unit(axis.step, unit) if unit else _parts(axis.step)[0]
+    step = to_unit(written, unit) if unit else _parts(written)[0]
     if step == 0 or (last - first) / step < 0:
         raise UnitError("`step` must lead from `from` to `to`; is its sign right?")
     ratio = (last - first) / step
     if ratio > MAX_SAMPLES:
         raise UnitError(f"this range has more than {MAX_SAMPLES} values")
-    return [first + index * step for index in range(math.floor(ratio + 1e-9) + 1)]
+    if round(ratio) >= 1 and abs(ratio - round(ratio)) < 1e-9 * ratio:
+        # it ends at the last value: hit that exactly
+        step = (last - first) / round(ratio)
+        ratio = round(ratio)
+    return [first + index * step for index in range(math.floor(ratio) + 1)]
 
 
 def _parts(value: str | float) -> tuple[float, str]:

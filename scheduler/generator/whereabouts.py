@@ -30,17 +30,16 @@ class Whereabouts:
         return self.held[-1] if self.held else None
 
 
-def follow(
-    node: Node, offer: Offer, steps: Sequence[StepValues], sample: str, where: Whereabouts, problems: Problems
-) -> None:
+def follow(node: Node, offer: Offer, steps: Sequence[StepValues], where: Whereabouts, problems: Problems) -> None:
     """Move a sample through a task, and note why that cannot be."""
     task, path = offer.task, node.path
     if task.creates_sample:
         if where.exists:
-            problems.add(path, f"`{offer.name}` makes a fresh sample, but {sample} exists already.")
+            problems.add(path, f"`{offer.name}` makes a fresh sample, but there is one already.")
+            return
         where.exists = True
     elif offer.sample_from is not None and where.stands != offer.sample_from:
-        problems.add(path, _displaced(offer, sample, where))
+        problems.add(path, _displaced(offer, where))
         # go on as if it stood there, so that one mistake is told once
         where.exists = True
         if offer.sample_from in where.held:
@@ -49,9 +48,10 @@ def follow(
     for step, values in zip(task.steps, steps, strict=True):
         if not values.repeat:
             continue
+        node.moves = node.moves or bool(offer.takes[step.name] or offer.frees[step.name])
         for place in offer.takes[step.name]:
             if place in where.held:
-                problems.add(path, f"`{offer.name}` needs a free place of `{place}`, but {sample} holds one already.")
+                problems.add(path, f"`{offer.name}` needs a free place of `{place}`, but the sample holds one already.")
                 continue
             where.exists = True
             where.held.append(place)
@@ -62,7 +62,7 @@ def follow(
                 where.held.remove(place)
 
 
-def _displaced(offer: Offer, sample: str, where: Whereabouts) -> str:
+def _displaced(offer: Offer, where: Whereabouts) -> str:
     catalogue = offer.catalogue
     here = (
         f"stands in `{where.stands}` then"
@@ -74,7 +74,7 @@ def _displaced(offer: Offer, sample: str, where: Whereabouts) -> str:
     fitting = [name for name in catalogue.task_names if _brings(find(catalogue, name), where, offer.sample_from)]
     own = [name for name in fitting if name.startswith(f"{offer.instance}.")]
     hint = f" Put {listed((own or fitting)[:3])} before it." if fitting else ""
-    return f"`{offer.name}` takes the sample from `{offer.sample_from}`, but {sample} {here}.{hint}"
+    return f"`{offer.name}` takes the sample from `{offer.sample_from}`, but it {here}.{hint}"
 
 
 def _brings(offer: Offer | None, where: Whereabouts, target: str | None) -> bool:
@@ -95,10 +95,10 @@ def _brings(offer: Offer | None, where: Whereabouts, target: str | None) -> bool
 def check_order(workflow: Workflow, problems: Problems) -> None:
     """Note tasks that may happen before or after another one moves the sample."""
     for mover in workflow.nodes:
-        if mover.offer is None or not mover.offer.moves:
+        if not mover.moves:
             continue
         for other in workflow.nodes:
-            if other is mover or not other.located or (other.offer and other.offer.moves and other.index < mover.index):
+            if other is mover or not other.located or (other.moves and other.index < mover.index):
                 continue
             if not (mover.ancestors >> other.index & 1 or other.ancestors >> mover.index & 1):
                 later, earlier = (other, mover) if other.index > mover.index else (mover, other)

@@ -37,6 +37,8 @@ class Node:
     edges: list[Edge] = field(default_factory=list)
     ancestors: int = 0
     """Bit mask of the tasks that are certainly done before."""
+    moves: bool = False
+    """Whether it moves its sample; known once its parameters are."""
 
     @property
     def path(self) -> Path:
@@ -51,7 +53,7 @@ class Node:
     @property
     def located(self) -> bool:
         """Whether it matters where the sample stands."""
-        return self.offer is not None and (self.offer.sample_from is not None or self.offer.moves)
+        return self.moves or (self.offer is not None and self.offer.sample_from is not None)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,7 +22,17 @@ MAX_TASKS = 200
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 """Name of a task in the workflow."""
 ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-Values = dict[ParameterName, JsonValue]
+MAX_LIST = 200
+
+
+def _short_lists(value: JsonValue) -> JsonValue:
+    if isinstance(value, list) and len(value) > MAX_LIST:
+        raise ValueError(f"a list has at most {MAX_LIST} values, this one has {len(value)}")
+    return value
+
+
+Value = Annotated[JsonValue, AfterValidator(_short_lists)]
+Values = dict[ParameterName, Value]
 Duration = Annotated[
     str | float,
     Field(
@@ -186,7 +197,8 @@ class TaskEntry(_Model):
     )
     on_breach: Literal["flag", "fail", "ask"] = Field(
         default="flag",
-        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are asked.",
+        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are "
+        "asked.",
     )
 
 

@@ -94,13 +94,15 @@ def _add(problems: Problems, detail: ErrorDetails) -> None:
         problems.add(
             path, f"{_short(detail['input'])} is not a name: use letters, digits and `_`; start with a letter."
         )
+    elif kind == "value_error":
+        problems.add(path, f"{str(context['error']).capitalize()}.")
     else:
         problems.add(path, _reworded(detail["msg"]))
 
 
 def _short(value: Any) -> str:
     text = str(value)
-    return f"`{text if len(text) <= 40 else text[:37] + '…'}`"  # noqa: PLR2004
+    return f"`{text if len(text) <= 40 else text[:37] + '…'}`"
 
 
 def _reworded(message: str) -> str:

@@ -34,7 +34,7 @@ class Problem:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-class JobRefused(ValueError):
+class JobRefused(ValueError):  # noqa: N818 - reads as what happened
     """A job that cannot be accepted; ``problems`` has everything that is wrong with it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

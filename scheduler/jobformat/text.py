@@ -25,7 +25,7 @@ MAX_INTEGER = 2**53
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _WORDS: dict[str, Any] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -93,7 +93,7 @@ def _not_a_number(text: str) -> NoReturn:
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) < 20 else float(text)  # noqa: PLR2004
+    return int(text) if len(text) < 20 else math.inf
 
 
 class _Composer:
@@ -174,7 +174,9 @@ class _Composer:
         mark = error.problem_mark or error.context_mark
         line = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = error.problem or error.context or "this is not YAML"
-        hint = "; indent with spaces, not with tabs" if "\\t" in problem or "\t" in problem else ""
+        line_text = self._text.splitlines()[mark.line : mark.line + 1] if mark else []
+        tab = any(text[: len(text) - len(text.lstrip())].count("\t") for text in line_text)
+        hint = "; indent with spaces, not with tabs" if tab else ""
         _refuse((), f"{line}{problem}{hint}.")
 
 

@@ -16,8 +16,8 @@ _BIG_EXPONENT = re.compile(r"(\*\*|\^)\s*[-(]*\s*\d{2,}|\d{3,}|(\*\*|\^)[^*^]*(\
 _SPELLINGS = str.maketrans({"μ": "µ", "·": "*"})
 _SAME = {"°C": "degC", "celsius": "degC", "uL": "µL", "ul": "µL", "µl": "µL", "ml": "mL", "": "1"}
 _EXAMPLES = {
-    "µL": "1200 µL", "mL": "1.2 mL", "µL/s": "200 µL/s", "s": "5 min", "degC": "25 °C", "mM": "10 mM", "rpm": "1000 rpm",
-    "nm": "300 nm",
+    "µL": "1200 µL", "mL": "1.2 mL", "µL/s": "200 µL/s", "s": "5 min", "degC": "25 °C", "mM": "10 mM",
+    "rpm": "1000 rpm", "nm": "300 nm",
 }  # fmt: skip
 
 
@@ -115,4 +115,4 @@ def show(value: float, unit: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "…"  # noqa: PLR2004
+    return text if len(text) <= 40 else text[:37] + "…"

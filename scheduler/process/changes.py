@@ -96,7 +96,7 @@ class Changes:
     outbox: list[tuple[LiveJob, str]] = field(default_factory=list)
     """Jobs that people are to be told about, with the event's name."""
     writes: list[Callable[[], object]] = field(default_factory=list)
-    """Rare further writes, done in the same transaction."""
+    """Rare further writes, done first in the same transaction."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     plan_moved: int = 0
     """Steps that stand elsewhere in the plan than before."""
@@ -215,6 +215,9 @@ class Changes:
             call()
 
     def _write(self) -> None:
+        # First of all, because these may make the very rows that are changed below.
+        for write in self.writes:
+            write()
         update_rows(Step, _STEP, map(_step_row, self.steps.values()), where=("id", "state"))
         update_rows(
             Step,
@@ -242,8 +245,6 @@ class Changes:
         self._write_places()
         update_rows(Request, ("applied_at", "refused"), ((self.at, text, pk) for pk, text in self.requests.items()))
         self._write_stocks()
-        for write in self.writes:
-            write()
 
     def _write_places(self) -> None:
         # Accepting a job claims places too, so the one that held it before is part of the condition.

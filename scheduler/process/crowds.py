@@ -1,7 +1,7 @@
 """How many orders may lie unclaimed before a module: enough to keep its host busy, no more.
 
-What is not sent can still be re-ordered or cancelled for nothing, and a short list of outstanding attempts is what keeps
-a turn of the loop short.
+What is not sent can still be re-ordered or cancelled for nothing, and a short list of outstanding attempts is what
+keeps a turn of the loop short.
 """
 
 from __future__ import annotations

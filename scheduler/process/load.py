@@ -199,9 +199,11 @@ def seat_samples(state: LabState, samples: Iterable[LiveSample]) -> None:
     for _, resource, index, sample_id in state.held_at_start:
         if sample_id in wanted:
             wanted[sample_id].places[resource] = index
-    for sample_id, sample in wanted.items():
-        place, number = sample.source.get("place"), sample.source.get("index")
-        if sample_id is None or place is None or sample.state != SampleState.PLANNED or place in sample.places:
+    for sample in wanted.values():
+        if sample.id is None or "place" not in sample.source or sample.state != SampleState.PLANNED:
             continue
-        if Place.objects.filter(resource=place, index=number, sample_id=sample_id).exists():
-            state.places.move_to(place, int(number or 0), sample)
+        place, number = str(sample.source["place"]), int(sample.source["index"])
+        if place in sample.places:
+            continue
+        if Place.objects.filter(resource=place, index=number, sample_id=sample.id).exists():
+            state.places.move_to(place, number, sample)

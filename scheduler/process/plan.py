@@ -13,7 +13,11 @@ from typing import Any
 
 import structlog
 
+from scheduler.planning.checker import hard_violations
 from scheduler.planning.layout import UNPLACED
+from scheduler.planning.objective import Objective
+from scheduler.planning.plan import Plan as SolvedPlan
+from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.problem import TICK_S, make_job, make_problem, seconds, setting_keys, tick_of
@@ -56,7 +60,8 @@ class Plan:
         self._stills: set[str] = set()
         self._serials = 0
         self._repaired_s = 0.0
-        self._cost_s = 0.0
+        self.cost_s = 0.0
+        """How long (real seconds) the last repair took."""
 
     # --- what the grants ask (scheduler.process.grants.Gate)
 
@@ -90,7 +95,13 @@ class Plan:
             self.repair(now_s)
             return
         for job in jobs:
-            self._insert(self._table, job, now_s)
+            try:
+                self._insert(self._table, job, now_s)
+            except Exception:
+                # Without a place it comes last; execution never waits for planning.
+                log.exception("job could not be planned", job=job.id)
+                self._table = None
+                return
             self.changes_seen += 1
 
     def begun(self, unit: Unit, at_s: float) -> None:
@@ -119,12 +130,20 @@ class Plan:
         self.stale = True
         self.changes_seen += 1
 
+    def notice_overruns(self, now_s: float) -> None:
+        """Mark the plan as stale if something that runs should be over."""
+        for step in self.state.steps.values():
+            if step.started_s is not None and not step.final and step.planned_end_s is not None:
+                if step.planned_end_s < now_s - ALMOST_S:
+                    self.stale = True
+                    return
+
     def _compare(self, planned_s: float | None, at_s: float) -> None:
         if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
             self.mark_stale()
 
     def _affordable(self) -> bool:
-        return time.monotonic() - self._repaired_s >= REPAIR_SHARE * self._cost_s
+        return time.monotonic() - self._repaired_s >= REPAIR_SHARE * self.cost_s
 
     @property
     def due_for_repair(self) -> bool:
@@ -144,7 +163,9 @@ class Plan:
         if table is None:
             return True
         stills = {d for job in jobs for step in job.steps for d, mode in step.devices.items() if mode == "still"}
-        return not (setting_keys(jobs) <= {d.id for d in table.problem.devices} and stills <= self._stills)
+        places = {r for job in jobs for step in job.steps for r in step.takes if r in self.state.places.held}
+        known = {d.id for d in table.problem.devices} | {r.id for r in table.problem.resources}
+        return not (setting_keys(jobs) | places <= known and stills <= self._stills)
 
     def _insert(self, table: MaskingTable, live: LiveJob, now_s: float) -> None:
         table.now = max(table.now, tick_of(now_s))
@@ -193,13 +214,55 @@ class Plan:
     def repair(self, now_s: float, order: dict[str, int] | None = None) -> None:
         """Place everything that waits again, in the present order or in that of the given starts (step → tick)."""
         began_s = time.monotonic()
-        table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+        try:
+            table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+        except Exception:
+            # The order in force still holds: what is planned wrongly is executed correctly.
+            log.exception("the plan could not be repaired")
+            self.stale = self.wanted = False
+            self._repaired_s, self.cost_s = time.monotonic(), 1.0
+            return
         self._table = table
         self._publish(table, self.state.jobs.values())
         self.on_reorder()
         self.stale = self.wanted = False
         self._repaired_s = time.monotonic()
-        self._cost_s = self._repaired_s - began_s
+        self.cost_s = self._repaired_s - began_s
+
+    def snapshot(self, now_s: float) -> tuple[Problem, SolvedPlan] | None:
+        """Return what the planner child needs: the problem as it is now, and the plan in force for it."""
+        if self.policy != "masking":
+            return None
+        problem = make_problem(self.state, now_s)
+        starts, ends, modes = self._fill(MaskingTable(problem), None).spans()
+        if len(starts) < sum(1 for _ in problem.steps()):
+            return None
+        return problem, SolvedPlan(starts, ends, modes, version=self.changes_seen)
+
+    def try_order(self, starts: dict[str, int], now_s: float) -> bool:
+        """Take over the order of these starts (step → tick) if the plan that follows from it is better now.
+
+        The world has moved on since the snapshot, so only the order is taken; both orders are placed anew, compared by
+        the objective, and the winner is checked independently.
+        """
+        problem = make_problem(self.state, now_s)
+        present, found = MaskingTable(problem), MaskingTable(problem)
+        self._fill(present, None)
+        incumbent = SolvedPlan(*present.spans())
+        self._fill(found, starts)
+        plan = SolvedPlan(*found.spans())
+        value = Objective(problem, "lab", incumbent)
+        before = value(incumbent.starts, incumbent.ends, incumbent.modes, len(hard_violations(problem, incumbent)))
+        after = value(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
+        if after >= before:
+            return False
+        log.info("better plan", objective=after, before=before)
+        self._table = found
+        self._publish(found, self.state.jobs.values())
+        self.on_reorder()
+        self.stale = self.wanted = False
+        self.changes_seen += 1
+        return True
 
     def _fill(self, table: MaskingTable, order: dict[str, int] | None) -> MaskingTable:
         """Place everything that is not fixed."""
@@ -216,8 +279,9 @@ class Plan:
     def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
         step = self.state.steps[step_id]
         job, unit = step.job, step.unit
-        if order is not None and step_id in order:
-            return (0.0, order[step_id], *unit.order)
+        if order is not None:
+            planned_s = unit.order[0]
+            return (order.get(step_id, planned_s if planned_s == _LAST else tick_of(planned_s)), unit.order[-1])
         if self.policy == "fcfs":
             return (job.started_s is None, job.submitted_s, unit.order[-1])
         # What is under way keeps its order; what has not begun goes by priority first.

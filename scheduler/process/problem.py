@@ -47,6 +47,11 @@ def seconds(tick: int) -> float:
     return tick * TICK_S
 
 
+def places_of(resource: str) -> str:
+    """Return the problem's name for a resource: a lab may have a device and places of the same id."""
+    return f"places:{resource}"
+
+
 def weight(priority: int) -> int:
     """Return the weight of a job's flow time: three steps of priority double it."""
     return max(1, round(16 * 2 ** (priority / 3)))
@@ -101,7 +106,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
         id=live.id,
         tasks=tuple(Task(step.id, (_step(state, step, now),), step.module) for step in steps),
         lags=tuple(_lags(steps)),
-        holds=tuple(hold for sample in live.samples for hold in _holds(sample, known, covered)),
+        holds=tuple(_known_holds(state, live, known, covered)),
         settings=tuple(item for sample in live.samples for item in _settings(sample, known)),
         user=live.owner_id,
         project=live.project_id,
@@ -160,6 +165,16 @@ def _lags(steps: list[LiveStep]) -> Iterator[Lag]:
             yield Lag(members[at - 1].id, step.id, min=0, max=0)
 
 
+def _known_holds(
+    state: LabState, live: LiveJob, known: set[str], covered: set[tuple[str | None, str]]
+) -> Iterator[Hold]:
+    """Yield the holds of places that exist; the places of a module that never said what it has come later."""
+    for sample in live.samples:
+        for hold in _holds(sample, known, covered):
+            if hold.resource in state.places.held:
+                yield hold
+
+
 def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, str]]) -> Iterator[Hold]:
     opened: dict[str, LiveStep] = {}
     steps = [step for step in sample.steps if step.id in known]
@@ -170,11 +185,11 @@ def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, s
             first = opened.pop(resource, None) or _taker(sample, resource, known)
             if first is not None:
                 covered.add((sample.id, resource))
-                yield Hold(resource, first.id, step.id)
+                yield Hold(places_of(resource), first.id, step.id)
     for resource, first in opened.items():
         if not steps[-1].final:
             covered.add((sample.id, resource))
-            yield Hold(resource, first.id, steps[-1].id)
+            yield Hold(places_of(resource), first.id, steps[-1].id)
 
 
 def _taker(sample: LiveSample, resource: str, known: set[str]) -> LiveStep | None:
@@ -215,4 +230,4 @@ def _resources(state: LabState, covered: set[tuple[str | None, str]]) -> Iterato
     for resource, places in state.places.held.items():
         lost = sum(sample is not None and (sample, resource) not in covered for sample in places.values())
         outages = (Outage(0, FOREVER, lost),) if lost else ()
-        yield Resource(resource, len(places), outages)
+        yield Resource(places_of(resource), len(places), outages)

@@ -36,15 +36,15 @@ from .sources import check_places, claim_places, earlier_samples, member_names
 MAX_KEY = 200
 
 
-class IdempotencyConflict(ValueError):
+class IdempotencyConflict(ValueError):  # noqa: N818 - reads as what happened
     """The same idempotency key came with another job before."""
 
 
-class LabNotReady(RuntimeError):
+class LabNotReady(RuntimeError):  # noqa: N818 - reads as what happened
     """The lab cannot accept jobs at the moment; try again soon."""
 
 
-class NotChangeable(ValueError):
+class NotChangeable(ValueError):  # noqa: N818 - reads as what happened
     """The job cannot be changed any more, or not by this user."""
 
 
@@ -56,8 +56,6 @@ class CheckedJob:
     ----------
     expansion
         Samples, tasks and steps, as they would be inserted.
-    consumption
-        Stock id → amount in the stock's unit.
     """
 
     document: JobDocument
@@ -68,6 +66,7 @@ class CheckedJob:
 
     @property
     def consumption(self) -> dict[str, float]:
+        """What it needs of each stock."""
         return self.expansion.consumption()
 
 
@@ -166,11 +165,11 @@ def change_job(
     payload: dict[str, Any] = {}
     if name is not None:
         payload["name"] = name.strip()
-        if not 1 <= len(payload["name"]) <= 200:  # noqa: PLR2004
+        if not 1 <= len(payload["name"]) <= 200:
             problems.add(("name",), "A name has 1 to 200 characters.")
     if priority is not None:
         payload["priority"] = priority
-        if not -10 <= priority <= 10:  # noqa: PLR2004
+        if not -10 <= priority <= 10:
             problems.add(("priority",), "The priority is -10 to 10; 0 is normal.")
     if deadline is not None or clear_deadline:
         moment = None if deadline is None else _deadline(deadline, _catalogue(), problems)
@@ -199,7 +198,8 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
         check_places(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
     problems.refuse()
-    assert chosen is not None
+    if chosen is None:
+        raise RuntimeError("a job without a project must have been refused")
     return CheckedJob(document, chosen, deadline_at, expansion, catalogue)
 
 
@@ -286,13 +286,19 @@ _TOLERANCE = 1e-9
 # --- inserting ----------------------------------------------------------------------------------------------
 
 
-def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+def job_row(checked: CheckedJob, user: User) -> Job:
+    """Return a checked job as a row that is not saved.
+
+    Raises
+    ------
+    LabNotReady
+        If the lab's clock cannot be read.
+    """
     clock = labtime.clock()
     if clock is None:
         raise LabNotReady("The lab's clock cannot be read, because the document store does not answer. Try again soon.")
-    lab_s = clock.now()
     document, expansion, catalogue = checked.document, checked.expansion, checked.catalogue
-    job = Job(
+    return Job(
         id=expansion.job_id,
         project=checked.project,
         owner=user,
@@ -302,17 +308,19 @@ def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun
         priority=document.priority,
         deadline_at=checked.deadline_at,
         simulated=catalogue.lab.simulated,
-        rerun_of=rerun_of,
-        idempotency_key=key,
-        idempotency_digest=digest,
         submitted_at=timezone.now(),
-        submitted_lab_s=lab_s,
+        submitted_lab_s=clock.now(),
         samples_total=len(expansion.samples),
         steps_total=expansion.steps_total,
     )
+
+
+def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+    job, expansion = job_row(checked, user), checked.expansion
+    job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     insert(job, expansion)
     problems = Problems()
-    claim_places(expansion, lab_s, problems)
+    claim_places(expansion, job.submitted_lab_s, problems)
     _reserve(expansion.consumption(), problems)
     problems.refuse()
     return job

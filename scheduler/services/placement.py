@@ -80,9 +80,20 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
-    number = str(uuid4())
-    question = {
-        "id": number,
+    question = question_of(job, steps, members)
+    try:
+        _client().rpush(PREVIEWS, json.dumps(question))
+        _client().expire(PREVIEWS, 10)
+    except redis.RedisError:
+        return None
+    ring("question")
+    return _placement(wait_for(reply_key(question["id"]), wait_s))
+
+
+def question_of(job: Job, steps: Sequence[Step], members: Sequence[StepMember]) -> dict[str, Any]:
+    """Return a preview's question as it goes to the scheduler."""
+    return {
+        "id": str(uuid4()),
         "job": {
             "id": str(job.id),
             "priority": job.priority,
@@ -92,13 +103,6 @@ def preview(
         "steps": [_step(step) for step in steps],
         "members": [[str(m.step_id), str(m.task_id), str(m.sample_id) if m.sample_id else None] for m in members],
     }
-    try:
-        _client().rpush(PREVIEWS, json.dumps(question))
-        _client().expire(PREVIEWS, 10)
-    except redis.RedisError:
-        return None
-    ring("question")
-    return _placement(wait_for(reply_key(number), wait_s))
 
 
 def wait_for(key: str, wait_s: float) -> Any:

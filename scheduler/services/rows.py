@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from scheduler.generator import Expansion
 from scheduler.models import Job, Sample, Step, StepMember, Task
 from scheduler.rows import insert_rows
@@ -45,12 +47,8 @@ def insert(job: Job, expansion: Expansion) -> None:
             for s in expansion.steps
         ),
     )  # fmt: skip
-    insert_rows(
-        StepMember,
-        ("step", "task", "sample", "error"),
-        (
-            (step.id, step.task.id, sample, "")
-            for step in expansion.steps
-            for sample in [sample.id for sample in step.task.samples] or [None]
-        ),
-    )
+    members: list[tuple[UUID, UUID, UUID | None, str]] = []
+    for step in expansion.steps:
+        samples: list[UUID | None] = [sample.id for sample in step.task.samples]
+        members.extend((step.id, step.task.id, sample, "") for sample in samples or [None])
+    insert_rows(StepMember, ("step", "task", "sample", "error"), members)

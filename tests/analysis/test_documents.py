@@ -275,6 +275,30 @@ def test_a_store_comes_back_after_a_restart_of_its_server(tmp_path: Path) -> Non
         store.close()
 
 
-def test_neither_documents_nor_arrays_load_django() -> None:
-    script = "import sys, analysis.documents, analysis.arrays; sys.exit(bool({'django', 'h5py'} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", script], check=True)
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("analysis.documents, analysis.arrays", {"django", "h5py", "numpy"}),
+        ("analysis.routines, analysis.processing, analysis.optimisers", {"django", "h5py", "scipy", "optuna"}),
+        (
+            "django; django.setup(); import octolab.celery, analysis.urls, notifications.urls",
+            {"numpy", "apprise", "scipy"},
+        ),
+    ],
+)
+def test_what_is_large_is_loaded_only_where_it_is_used(modules: str, heavy: set[str]) -> None:
+    script = f"import sys, {modules}; print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> None:
+    store.insert_many("attempts", [{"_id": f"a{n}", "state": "open" if n % 2 else "closed"} for n in range(6)])
+    exact = {"end_s": 123.45678901234567, "touched": True, "peak": math.nan, "steps": [{"s": math.inf}]}
+    updates = [(f"a{n}", {"state": {"$in": ["open"]}}, {"state": "done", "n": n, **exact}) for n in range(7)]
+    assert store.update_each("attempts", updates) == [False, True, False, True, False, True, False]
+    assert [d["state"] for d in store.find("attempts", sort=[("_id", 1)])] == ["closed", "done"] * 3
+    [document] = store.find_ids("attempts", ["a1"])
+    assert same(document, {"_id": "a1", "state": "done", "n": 1, **exact})
+    assert store.update_each("attempts", updates[1:2]) == [False]
+    assert store.update_each("attempts", []) == []

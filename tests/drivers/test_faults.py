@@ -139,12 +139,28 @@ def test_nothing_moves_before_homing(lab: Bench, name: str, call: Any) -> None:
     assert caught.value.command
 
 
-def test_a_damaged_spectrum_is_asked_for_again(lab: Bench) -> None:
+def test_a_damaged_spectrum_is_asked_for_again(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.drivers.spectrometer.DATA_TIMEOUT_S", 0.1)
     spectrometer = lab.device("spectrometer")
-    spectrometer.port.answer_timeout = 0.1
     wavelengths = spectrometer.wavelengths
     assert (wavelengths[0], wavelengths[-1], len(wavelengths)) == (300.0, 849.0, 550)
-    spectrometer.reference()
-    lab.lab.fault("spectrometer", "unplug")
-    lab.lab.fault("spectrometer", "replug")
-    assert spectrometer._data("reference").shape == (550,)
+    kept = spectrometer.reference()
+    simulated = lab.lab.instruments["spectrometer"]
+    send, left = simulated.send, [2]
+
+    def damage(data: bytes) -> None:
+        if b" DATA " in data and left[0]:
+            left[0] -= 1
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        send(data)
+
+    monkeypatch.setattr(simulated, "send", damage)
+    assert (spectrometer._data("reference") == kept).all()
+    assert left == [0]
+    left[0] = 9
+    with pytest.raises(BadReply, match="no sound reference block in 3 tries: wrong checksum"):
+        spectrometer._data("reference")
+    left[0] = 0
+    lab.lab.fault("spectrometer", "garbage", count=1)
+    lab.lab.fault("spectrometer", "drop", count=1)
+    assert (spectrometer._data("reference") == kept).all()

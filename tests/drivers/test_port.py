@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from modules.drivers import LinkLost, SerialPort, Wire
+from modules.drivers import BadReply, DeviceError, LinkLost, SerialPort, Wire
 from modules.drivers.address import resolve_address
 from modules.simulation.testing import Bench
 
@@ -126,3 +127,28 @@ def test_closing_one_device_leaves_the_bus_to_the_others(lab: Bench) -> None:
     assert agno3.status().state == "unhomed"
     agno3.close()
     assert not agno3.port.connected
+
+
+def test_what_a_vanished_host_left_on_the_line_confuses_nobody(lab: Bench) -> None:
+    for name, half_said in (("arm", b"7 STATUS\n8 STAT"), ("stirrer", b"IN_PV_4 \r\nIN_P")):
+        with (lab.folder / name).open("wb", buffering=0) as gone:
+            gone.write(half_said)
+        time.sleep(0.02)
+    for name in ("arm", "stirrer"):
+        device = lab.device(name)
+        with contextlib.suppress(DeviceError):  # the half command spoils the first one behind it
+            device.connect()
+        assert device.status().state in ("unhomed", "idle")
+
+
+def test_a_link_that_leads_to_another_instrument_is_left_again(lab: Bench) -> None:
+    link = lab.folder / "arm"
+    mine, other = link.readlink(), (lab.folder / "vial_storage").readlink()
+    link.unlink()
+    link.symlink_to(other)
+    arm = lab.device("arm")
+    with pytest.raises(BadReply, match="says it is a 'octolab-storage', not a 'octolab-arm'"):
+        arm.status()
+    link.unlink()
+    link.symlink_to(mine)
+    assert arm.status().state == "unhomed"

@@ -127,3 +127,16 @@ def test_a_dead_link_is_not_confirmed(slow_lab: Bench) -> None:
     begin = time.monotonic()
     assert arm.safe_state() is False
     assert time.monotonic() - begin < 0.1
+
+
+def test_an_axis_that_cannot_answer_is_still_reset(slow_lab: Bench) -> None:
+    actuator = slow_lab.device("linear_actuator")
+    actuator.connect()
+    thread, _ = blocked(actuator, lambda d: d.home())
+    time.sleep(0.1)
+    slow_lab.lab.fault("linear_actuator", "drop")
+    assert actuator.safe_state() is False
+    thread.join(2)
+    slow_lab.lab.fault("linear_actuator", "clear")
+    assert actuator.status().state == "unhomed"
+    assert slow_lab.log("command", "linear_actuator", verb="RESET")

@@ -232,6 +232,11 @@ class FakeHost:
         self.incarnation = str(uuid4())
         self.orders.clear()
 
+    def restart_quietly(self) -> None:
+        """Take another incarnation, but go on with what is claimed."""
+        self.previous.append(self.incarnation)
+        self.incarnation = str(uuid4())
+
     def deliver(self) -> list[Order]:
         """Take all orders out of the queue, without claiming them."""
         orders = []

@@ -69,6 +69,19 @@ def test_only_one_run_at_a_time_and_a_stop_for_one_device(lab: Bench) -> None:
     running.wait(2)
 
 
+def test_a_run_that_stalls_ends_only_by_a_stop(lab: Bench) -> None:
+    device = lab.device("v4")
+    status = device.set(0.1)
+    while device.status().state != "busy":
+        pass
+    lab.lab.fault("v4", "stall")
+    time.sleep(0.2)
+    assert not status.done
+    assert device.safe_state() is True
+    assert isinstance(status.exception(2), Stopped)
+    device.run(0.01)
+
+
 def test_hundreds_of_runs_a_second(lab: Bench) -> None:
     devices = [lab.device(f"v{number}") for number in range(8)]
 

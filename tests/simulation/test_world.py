@@ -241,3 +241,24 @@ def test_bad_sections_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=text), bench(tmp_path, sections=[good | change]):
             pass
+
+
+def test_a_sample_that_was_broken_off_is_cleared_away(slow_lab: Bench) -> None:
+    pipette = slow_lab.device("pipette")
+    pipette.connect()
+    simulated = slow_lab.lab.instruments["pipette"]
+    slow_lab.clock.scale = 200.0  # nothing has moved yet
+    slow_lab.world.solutions["a"] = ("agno3", 1.0)
+    slow_lab.world.new_vessel("vial_holder").add("a", 5000)
+    thread = background(lambda: pipette.sample("vial_holder", "spectrometer", 500))
+    while not simulated.memory["angle"]:
+        pass
+    assert pipette.safe_state() is True
+    thread.join(5)
+    pipette.home()
+    pipette.discard_tip()
+    assert simulated.memory["tip"] is None
+    assert simulated.memory["angle"] == 0
+    assert slow_lab.world.pipette == "parked"
+    assert slow_lab.world.standing["vial_holder"].volume_ul == pytest.approx(4500)
+    assert codes(slow_lab) == []

@@ -15,6 +15,7 @@ from django.db import connection
 from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.clock import LabClock, attach
 from modules.contract.lab import LabFileError, load
+from modules.contract.ready import announce_ready
 from scheduler.process.leader import POLL_S, Leadership, LeadershipLostError
 from scheduler.process.loop import Scheduler
 
@@ -47,6 +48,7 @@ class Command(BaseCommand):
         stop.scheduler = scheduler
         try:
             if not stop.asked:
+                announce_ready(f"policy {policy}")
                 scheduler.run()
         except LeadershipLostError as error:
             raise CommandError(f"another scheduler has taken over: {error}") from error

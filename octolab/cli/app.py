@@ -1,0 +1,322 @@
+"""The commands. Each prints for people, or with ``--json`` what the server answered, for programs.
+
+Exit codes: 0 if it was done, 1 if the server refused, cannot be reached, or a watched job did not complete,
+2 if the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from octolab.client import NotAuthenticatedError, Octolab, OctolabError
+
+from . import credentials, progress, show
+
+app = typer.Typer(
+    name="octolab",
+    help="Work with a laboratory's server. OCTOLAB_URL and OCTOLAB_TOKEN name server and credential, else `login`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+tokens_app = typer.Typer(help="List and revoke your tokens.", no_args_is_help=True)
+app.add_typer(tokens_app, name="tokens")
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, for programs.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+JobFile = Annotated[Path, typer.Argument(help="A job as YAML or JSON; - for standard input.", allow_dash=True)]
+
+
+def run() -> None:
+    """Run the command line; what is wrong becomes one clear message."""
+    try:
+        app()
+    except NotAuthenticatedError as error:
+        show.errors(err, f"{error}\nLog in with `octolab login`, or set OCTOLAB_TOKEN.")
+    except (OctolabError, OSError, KeyError, TimeoutError) as error:
+        show.errors(err, str(error.args[0] if isinstance(error, KeyError) else error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    else:
+        return
+    sys.exit(1)
+
+
+def _lab() -> Octolab:
+    kept = credentials.load()
+    return Octolab(kept.url, kept.token)
+
+
+def _print(answer: Any, as_json: bool, picture: Callable[[Any], Any]) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        out.print(picture(answer))
+
+
+def _text(file: Path) -> str:
+    return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+
+
+# --- who one is ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def login(
+    url: Annotated[str | None, typer.Argument(help="Address of the server.")] = None,
+    username: Annotated[str, typer.Option("--user", "-u", prompt="User name")] = "",
+) -> None:
+    """Make a token with name and password, and keep it for later commands."""
+    address = (url or credentials.load().url).rstrip("/")
+    password = typer.prompt("Password", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    with Octolab(address, token="") as lab:
+        token = lab.login(username, password, name="octolab command")
+        file = credentials.keep(credentials.Credentials(address, token))
+    out.print(f"Logged in at {address} as {username}; the token is kept in {file}", soft_wrap=True)
+
+
+@app.command()
+def logout() -> None:
+    """Revoke the kept token and forget it."""
+    kept = credentials.load()
+    try:
+        with Octolab(kept.url, kept.token) as lab:
+            if (token := lab.me()["token"]) is not None:
+                lab.revoke(token["id"])
+    except NotAuthenticatedError:
+        pass  # it does not work any more, which is what is wanted
+    out.print("Logged out." if credentials.forget() else "There was no kept token.")
+
+
+@tokens_app.command("list")
+def tokens_list(as_json: AsJson = False) -> None:
+    """List your tokens."""
+    with _lab() as lab:
+        headings = ("id", "name", "scopes", "expires", "last used")
+        keys = ("id", "name", "scopes", "expires_at", "last_used_at")
+        _print(lab.tokens(), as_json, lambda found: show.grid(headings, ([t[key] for key in keys] for t in found)))
+
+
+@tokens_app.command("revoke")
+def tokens_revoke(token_id: str) -> None:
+    """Revoke a token."""
+    with _lab() as lab:
+        lab.revoke(token_id)
+    out.print(f"Token {token_id} does not work any more.")
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def submit(
+    file: JobFile,
+    watching: Annotated[bool, typer.Option("--watch", "-w", help="Show its progress until it ends.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key never makes a second job.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    with _lab() as lab:
+        job = lab.submit(_text(file), key=key)
+        _print(job, as_json, show.job)
+        if watching:
+            _watch(lab, job["id"], as_json)
+
+
+@app.command()
+def preview(file: JobFile, as_json: AsJson = False) -> None:
+    """Check a job and predict when it would run; nothing is kept."""
+    with _lab() as lab:
+        answer = lab.preview(_text(file))
+        _print(answer, as_json, lambda found: show.grid(("", ""), found.items()))
+
+
+@app.command()
+def jobs(
+    state: Annotated[str | None, typer.Option(help="Only in these states, separated by commas.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with _lab() as lab:
+        found = lab.jobs(state=state, project=project, owner="me" if mine else None, limit=limit)
+        _print(found, as_json, show.jobs)
+
+
+@app.command("show")
+def show_job(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job with its samples."""
+    with _lab() as lab:
+        _print(lab.job(job_id), as_json, show.job)
+
+
+@app.command()
+def watch(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job's progress until it ends; exit code 0 only if it completed."""
+    with _lab() as lab:
+        _watch(lab, job_id, as_json)
+
+
+def _watch(lab: Octolab, job_id: str, as_json: bool) -> None:
+    if as_json:
+        job = lab.wait(job_id)
+        typer.echo(json.dumps(job, ensure_ascii=False, indent=2))
+    else:
+        job = progress.watch(lab, job_id, out)
+    if job["state"] != "completed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    job_id: JobId, reason: Annotated[str, typer.Option(help="Why; kept.")] = "", as_json: AsJson = False
+) -> None:
+    """Cancel a job."""
+    with _lab() as lab:
+        _print(lab.cancel(job_id, reason=reason), as_json, show.job)
+
+
+@app.command()
+def results(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show what a job measured."""
+    with _lab() as lab:
+        found = lab.results(job_id)
+        _print(found.document, as_json, lambda _: show.results(found))
+
+
+@app.command()
+def download(
+    job_id: JobId,
+    folder: Annotated[Path, typer.Option("--to", help="Folder for the files.")] = Path(),
+    pattern: Annotated[str, typer.Option(help="Which files.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """Download a job's files; a broken download goes on where it stopped."""
+    with _lab() as lab:
+        paths = [str(path) for path in lab.download(job_id, folder, pattern=pattern)]
+        _print(paths, as_json, lambda found: "\n".join(found) or "The job has no such files.")
+
+
+# --- the lab ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def modules(as_json: AsJson = False) -> None:
+    """List the modules and the tasks they offer."""
+    with _lab() as lab:
+        rows = lambda found: ((m["id"], t["name"], t["title"]) for m in found for t in m["tasks"])  # noqa: E731
+        _print(lab.modules(), as_json, lambda found: show.grid(("module", "task", "what it does"), rows(found)))
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the devices and their states."""
+    with _lab() as lab:
+        rows = lambda found: ((d["id"], d["title"], show.state(d["state"]), d["reason"]) for d in found)  # noqa: E731
+        _print(lab.devices(), as_json, lambda found: show.grid(("device", "title", "state", "reason"), rows(found)))
+
+
+@app.command()
+def plan(as_json: AsJson = False) -> None:
+    """Show what runs and what is planned; other people's work is *busy*."""
+    with _lab() as lab:
+        _print(lab.plan(), as_json, _plan)
+
+
+def _plan(found: dict[str, Any]) -> Any:
+    rows = (
+        (
+            *(show.when(bar["start"]), show.when(bar["end"]), sorted(bar["devices"])),
+            *(("busy", "", "") if bar["busy"] else (bar["job_name"], _step(bar), bar["samples"])),
+        )
+        for bar in found["steps"]
+    )
+    return show.grid(("start", "end", "devices", "job", "step", "samples"), rows)
+
+
+def _step(found: dict[str, Any]) -> str:
+    return f"{found['module']}: {found['name']}"
+
+
+@app.command()
+def stocks(as_json: AsJson = False) -> None:
+    """List what there is of consumables."""
+    with _lab() as lab:
+        keys = ("id", "title", "level", "reserved", "available", "unit")
+        _print(lab.stocks(), as_json, lambda found: show.grid(keys, ([s[key] for key in keys] for s in found)))
+
+
+@app.command()
+def refill(
+    stock: Annotated[str, typer.Argument(help="The stock's id.")],
+    level: Annotated[float, typer.Argument(min=0, help="What it holds now, in the stock's unit.")],
+    lot: Annotated[str, typer.Option(help="Lot number.")] = "",
+    note: Annotated[str, typer.Option(help="Kept with the change.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a stock holds after you refilled it (operators)."""
+    with _lab() as lab:
+        _print(lab.refill(stock, level, lot=lot, note=note), as_json, lambda _: f"{stock} holds {level:g} now.")
+
+
+@app.command()
+def storage(as_json: AsJson = False) -> None:
+    """List the places where samples stand."""
+    with _lab() as lab:
+        rows = lambda found: (  # noqa: E731
+            (p["resource"], p["place"], p["sample_name"] or "taken", p["sample"]) for p in found if p["taken"]
+        )
+        _print(lab.storage(), as_json, lambda found: show.grid(("place", "number", "sample", "id"), rows(found)))
+
+
+@app.command()
+def collect(
+    sample_ids: Annotated[list[str], typer.Argument(help="Ids of the samples.")],
+    note: Annotated[str, typer.Option(help="Kept with the sample.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tell that you have taken stored samples away, so that their places are free."""
+    with _lab() as lab:
+        answers = [lab.collect(sample_id, note=note) for sample_id in sample_ids]
+        _print(answers, as_json, lambda found: f"{len(found)} samples are on their way out of the books.")
+
+
+# --- operators -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def attention(as_json: AsJson = False) -> None:
+    """List what waits for an operator's decision."""
+    with _lab() as lab:
+        _print(lab.attention(), as_json, _attention)
+
+
+def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
+    if not found["steps"] and not found["devices"]:
+        return "Nothing waits for a decision."
+    steps = ((s["id"], s["job_name"], _step(s), s["blocked_devices"], s["reason"]) for s in found["steps"])
+    return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
+
+
+@app.command()
+def decide(
+    step_id: Annotated[str, typer.Argument(help="Id of the interrupted step, as `octolab attention` shows it.")],
+    decision: Annotated[str, typer.Argument(help="done, failed or repeat.")],
+    note: Annotated[str, typer.Option(prompt="What did you see at the bench?", help="What you saw; kept for ever.")],
+    as_json: AsJson = False,
+) -> None:
+    """Decide about an interrupted step: it was done, it failed, or it is to be repeated (operators)."""
+    with _lab() as lab:
+        _print(lab.decide(step_id, decision, note), as_json, lambda _: f"Decided: {decision}.")

@@ -1,0 +1,149 @@
+"""What the answers of the server look like in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from octolab.client import Results, Table
+
+STYLES = {
+    "completed": "green",
+    "running": "cyan",
+    "idle": "green",
+    "busy": "cyan",
+    "failed": "red",
+    "error": "red",
+    "unknown": "red",
+    "needs_operator": "bold red",
+    "estopped": "bold red",
+    "interrupted": "bold red",
+    "cancelled": "dim",
+    "offline": "dim",
+}
+"""State → style; others are plain."""
+
+
+def state(name: str) -> Text:
+    """Return a state in its colour."""
+    return Text(name.replace("_", " "), style=STYLES.get(name, ""))
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> RichTable:
+    """Return a plain table; numbers stand at the right."""
+    filled = [list(row) for row in rows]
+    table = RichTable(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for index, heading in enumerate(headings):
+        numeric = bool(filled) and all(isinstance(row[index], int | float) or row[index] is None for row in filled)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in filled:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(value(cell)) for cell in row))
+    return table
+
+
+def value(found: Any) -> str:
+    """Return a value as people write it."""
+    if found is None:
+        return "-"
+    if isinstance(found, float):
+        return f"{found:.5g}"
+    if isinstance(found, list | tuple):
+        return ", ".join(map(str, found))
+    return str(found)
+
+
+def when(moment: Mapping[str, Any] | None) -> str:
+    """Return a moment of lab time: its date in the reader's time zone, or lab seconds where the date is not known."""
+    if moment is None:
+        return "-"
+    if moment["at"] is None:
+        return f"lab second {moment['lab_s']:.0f}"
+    return datetime.fromisoformat(moment["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as ``2 h 05 min``."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Return a list of jobs."""
+    return grid(
+        ("id", "name", "owner", "state", "steps", "expected end"),
+        (
+            (
+                *(job["id"], job["name"], job["owner"], state(job["state"])),
+                f"{job['steps_done']}/{job['steps_total']}",
+                when(job["finished"] or job["predicted_finish"]),
+            )
+            for job in found
+        ),
+    )
+
+
+def job(found: Mapping[str, Any]) -> RenderableType:
+    """Return a job with its samples."""
+    facts = RichTable.grid(padding=(0, 2))
+    rows = [
+        ("id", found["id"]),
+        ("project", f"{found['project']}, by {found['owner']}"),
+        ("state", state(found["state"])),
+        ("reason", found["state_reason"]),
+        ("submitted", when(found["submitted"])),
+        ("started", when(found["started"]) if found["started"] else f"expected {when(found['predicted_start'])}"),
+        ("finished", when(found["finished"]) if found["finished"] else f"expected {when(found['predicted_finish'])}"),
+        ("steps", f"{found['steps_done']} of {found['steps_total']} done"),
+    ]
+    for name, text in rows:
+        if text:
+            facts.add_row(Text(name, style="dim"), text)
+    title = Text(found["name"], style="bold")
+    if found["simulated"]:
+        title.append("  (simulated)", style="dim")
+    parts: list[RenderableType] = [title, facts]
+    if found.get("samples"):
+        rows_of_samples = ((s["name"], state(s["state"]), s["places"], s["reason"]) for s in found["samples"])
+        parts += [Text(), grid(("sample", "state", "stands in", "reason"), rows_of_samples)]
+    return Group(*parts)
+
+
+def results(found: Results) -> RenderableType:
+    """Return a job's result table; what is the same for all samples stands below it, so that it stays narrow."""
+    table: Table = found.table()
+    columns = list(zip(table.columns, zip(*table.rows, strict=True), strict=True)) if table.rows else []
+    same = [
+        (name, cells[0]) for name, cells in columns[2:] if len(cells) > 1 and set(map(str, cells)) == {str(cells[0])}
+    ]
+    shown = [(name, cells) for name, cells in columns if name not in dict(same)]
+    rows = (
+        [state(cell) if name == "state" else cell for (name, _), cell in zip(shown, row, strict=True)]
+        for row in zip(*(cells for _, cells in shown), strict=True)
+    )
+    title = f"{found.document['name']}{'  (simulated)' if found.simulated else ''}"
+    parts: list[RenderableType] = [Text(title, style="bold"), grid([_heading(name) for name, _ in shown], rows)]
+    if same:
+        text = ", ".join(f"{name} {value(cell)}" for name, cell in same)
+        parts.append(Text(f"the same in all samples: {text}", style="dim"))
+    return Group(*parts)
+
+
+def _heading(column: str) -> str:
+    """Return a column's heading on up to three lines, since a table of results is wide."""
+    name, _, unit = column.partition(" [")
+    return "\n".join([*name.split(".", 1), *([f"[{unit}"] if unit else [])])
+
+
+def errors(console: Console, text: str) -> None:
+    """Print what went wrong."""
+    console.print(Text(text, style="red"))

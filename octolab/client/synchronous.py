@@ -1,0 +1,335 @@
+"""The client for ordinary programs."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .calls import FINAL, PREFIX, Call, Job, JobSource, get, post, segment, specification
+from .downloads import Download
+from .results import Results
+from .transport import Transport
+
+FIRST_POLL_S = 0.1
+LONGEST_POLL_S = 2.0
+EVENTS_WAIT_S = 20
+"""How long the server holds a request for events back until there are some."""
+
+
+class Octolab:
+    """A laboratory's server, as one user sees it. Threads may share it.
+
+    Parameters
+    ----------
+    url
+        Address of the server; ``OCTOLAB_URL`` if not given.
+    token
+        Credential; ``OCTOLAB_TOKEN`` if None. Without any, only :meth:`login` works.
+    timeout_s
+        Longest wait for one answer.
+    tries
+        How often a request that may be repeated is sent before :class:`UnreachableError` is raised.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 30.0, tries: int = 6
+    ) -> None:
+        self.url = (url or os.environ.get("OCTOLAB_URL") or "http://127.0.0.1:8000").rstrip("/")
+        token = os.environ.get("OCTOLAB_TOKEN") if token is None else token
+        self._server = Transport(self.url, token, timeout_s, tries)
+
+    def __enter__(self) -> Octolab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    # --- jobs --------------------------------------------------------------------------------------------------
+
+    def submit(self, job: JobSource, *, key: str | None = None) -> Job:
+        """Submit a job and return its id and predicted times.
+
+        Parameters
+        ----------
+        job
+            A mapping, text (YAML or JSON), or the ``Path`` of a file.
+        key
+            Idempotency key: a repeated submit with the same key returns the job of the first one.
+
+        Raises
+        ------
+        InvalidError
+            If the job is not valid or can never run; ``errors`` says where, and what would be right.
+        """
+        call = Call(
+            "POST",
+            f"{PREFIX}/jobs",
+            headers={"Idempotency-Key": key or str(uuid.uuid4())},
+            repeatable=True,
+            **specification(job),
+        )
+        accepted: Job = self._server.json(call)
+        return accepted
+
+    def preview(self, job: JobSource) -> Job:
+        """Check a job and predict its times; nothing is kept."""
+        call = Call("POST", f"{PREFIX}/jobs/preview", repeatable=True, **specification(job))
+        checked: Job = self._server.json(call)
+        return checked
+
+    def job(self, job_id: str, *, include: str = "samples,tasks,steps") -> Job:
+        """Return a job; ``include`` names the parts that are wanted, ``none`` for none."""
+        found: Job = self._server.json(get(f"/jobs/{segment(job_id)}", include=include))
+        return found
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        project: str | None = None,
+        owner: str | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> list[Job]:
+        """Return jobs, newest first; all of them if no limit is given.
+
+        Parameters
+        ----------
+        state
+            States, separated by commas.
+        owner
+            A user name, or ``me``.
+        text
+            Part of the name.
+        """
+        page_size = min(limit or 500, 500)
+        first = get("/jobs", state=state, project=project, owner=owner, text=text, limit=page_size)
+        return list(self._pages(first, limit))
+
+    def change(self, job_id: str, **changes: Any) -> Job:
+        """Change a queued job's ``name``, ``priority`` or ``deadline_at``."""
+        call = Call("PATCH", f"{PREFIX}/jobs/{segment(job_id)}", body=changes, repeatable=True)
+        changed: Job = self._server.json(call)
+        return changed
+
+    def cancel(self, job_id: str, *, reason: str = "") -> Job:
+        """Cancel a job. What runs is cleaned up first, so that the job may be ``cancelling`` for a while."""
+        answer: Job = self._server.json(post(f"/jobs/{segment(job_id)}/cancel", {"reason": reason}))
+        return answer
+
+    def rerun(self, job_id: str) -> Job:
+        """Submit a job once more, as a new one."""
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        call = Call("POST", f"{PREFIX}/jobs/{segment(job_id)}/rerun", headers=key, repeatable=True)
+        accepted: Job = self._server.json(call)
+        return accepted
+
+    def wait(
+        self, job_id: str, *, timeout_s: float | None = None, on_change: Callable[[Job], None] | None = None
+    ) -> Job:
+        """Return the job, without its parts, once it is final or needs an operator.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait; None for ever.
+        on_change
+            Called with the job first, and again each time it has changed.
+
+        Raises
+        ------
+        TimeoutError
+            If it is not final in time.
+        """
+        watch = Watch(on_change, timeout_s)
+        while not watch.ended(job := self.job(job_id, include="none")):
+            time.sleep(watch.pause_s)
+        return job
+
+    def results(self, job_id: str) -> Results:
+        """Return a job's results."""
+        found = self._server.json(get(f"/jobs/{segment(job_id)}/results"))
+        return Results(found, lambda address: self._server.json(Call("GET", address, repeatable=True)))
+
+    def files(self, job_id: str) -> list[dict[str, Any]]:
+        """Return a job's files: ``name``, ``kind``, ``bytes``, ``sha256``, ``href``."""
+        found: list[dict[str, Any]] = self._server.json(get(f"/jobs/{segment(job_id)}/files"))["files"]
+        return found
+
+    def download(self, job_id: str, folder: Path | str = ".", *, pattern: str = "*") -> list[Path]:
+        """Download a job's files, going on where an earlier download broke off.
+
+        Parameters
+        ----------
+        folder
+            Where the files go.
+        pattern
+            Which files, such as ``*.nxs``.
+
+        Returns
+        -------
+        list of Path
+            The files. One that is there already with the right checksum is not downloaded again.
+
+        Raises
+        ------
+        CorruptDownloadError
+            If a file does not have the checksum that the server told.
+        """
+        downloads = [Download(file, Path(folder)) for file in self.files(job_id) if fnmatchcase(file["name"], pattern)]
+        for download in downloads:
+            self._server.download(download)
+        return [download.path for download in downloads]
+
+    # --- the lab -----------------------------------------------------------------------------------------------
+
+    def modules(self) -> list[dict[str, Any]]:
+        """Return the modules and the tasks they offer."""
+        return list(self._pages(get("/modules")))
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return the devices and their states."""
+        return list(self._pages(get("/devices")))
+
+    def plan(self) -> dict[str, Any]:
+        """Return the plan; other people's work shows as busy."""
+        plan: dict[str, Any] = self._server.json(get("/plan"))
+        return plan
+
+    def stocks(self) -> list[dict[str, Any]]:
+        """Return the stocks: level, reserved, unit."""
+        return list(self._pages(get("/stocks")))
+
+    def refill(self, stock: str, level: float, *, lot: str = "", note: str = "") -> dict[str, Any]:
+        """Tell what a stock holds after it was refilled, in the stock's unit."""
+        body = {"level": level, "lot": lot, "note": note}
+        answer: dict[str, Any] = self._server.json(post(f"/stocks/{segment(stock)}/refill", body, repeatable=True))
+        return answer
+
+    def storage(self) -> list[dict[str, Any]]:
+        """Return the places of the lab, and which samples of one's own stand there."""
+        return list(self._pages(get("/storage")))
+
+    def collect(self, sample_id: str, *, note: str = "") -> dict[str, Any]:
+        """Tell that one has taken a stored sample away, so that its place is free."""
+        answer: dict[str, Any] = self._server.json(post(f"/samples/{segment(sample_id)}/collect", {"note": note}))
+        return answer
+
+    def attention(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the ``steps`` that wait for an operator's decision, and the ``devices`` that are blocked."""
+        found: dict[str, list[dict[str, Any]]] = self._server.json(get("/operator/attention"))
+        return found
+
+    def decide(self, step_id: str, decision: str, note: str) -> dict[str, Any]:
+        """Decide about an interrupted step.
+
+        Parameters
+        ----------
+        decision
+            ``done``: it was done in full. ``failed``: give the sample up. ``repeat``: do it again.
+        note
+            What you saw at the bench; kept for ever.
+        """
+        body = {"decision": decision, "note": note}
+        answer: dict[str, Any] = self._server.json(post(f"/steps/{segment(step_id)}/decide", body))
+        return answer
+
+    def events(self, since: int = 0, *, job_id: str | None = None, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield events after a sequence number; ``follow`` goes on with those to come."""
+        while True:
+            page = self.events_page(since, job_id, wait=follow)
+            yield from page["results"]
+            if not page["results"] and not follow:
+                return
+            since = page["last"]
+
+    def events_page(self, since: int, job_id: str | None = None, *, wait: bool = False) -> dict[str, Any]:
+        """Return ``results``, the next events, and ``last``, what to pass as ``since`` next time."""
+        call = get("/events", since=since, job=job_id, wait=EVENTS_WAIT_S if wait else None)
+        page: dict[str, Any] = self._server.json(call)
+        return page
+
+    # --- who one is --------------------------------------------------------------------------------------------
+
+    def login(self, username: str, password: str, *, name: str = "client", scopes: Sequence[str] | None = None) -> str:
+        """Make a token from name and password, use it from now on, and return it. It is shown this once."""
+        body = {"username": username, "password": password, "name": name}
+        token: str = self._server.json(post("/tokens", body if scopes is None else {**body, "scopes": list(scopes)}))[
+            "token"
+        ]
+        self._server.use_token(token)
+        return token
+
+    def me(self) -> dict[str, Any]:
+        """Return who one is and what the token is good for."""
+        found: dict[str, Any] = self._server.json(get("/me"))
+        return found
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return one's tokens, without their secrets."""
+        return list(self._pages(get("/tokens")))
+
+    def revoke(self, token_id: str) -> None:
+        """Revoke a token."""
+        self._server.send(Call("DELETE", f"{PREFIX}/tokens/{segment(token_id)}", repeatable=True))
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def _pages(self, call: Call, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        yielded = 0
+        while True:
+            answer = self._server.json(call)
+            for item in items(answer):
+                if limit is not None and yielded == limit:
+                    return
+                yielded += 1
+                yield item
+            following = answer.get("next") if isinstance(answer, dict) else None
+            if not following:
+                return
+            call = Call("GET", following, repeatable=True)
+
+
+class Watch:
+    """Decides how long to pause between two looks at a job, and when to stop looking."""
+
+    def __init__(self, on_change: Callable[[Job], None] | None, timeout_s: float | None) -> None:
+        self._on_change = on_change
+        self._give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
+        self._seen: Job | None = None
+        self.pause_s = FIRST_POLL_S
+
+    def ended(self, job: Job) -> bool:
+        """Take a look's result; return whether the job is final or needs an operator.
+
+        Raises
+        ------
+        TimeoutError
+            If the time is over.
+        """
+        self.pause_s = min(self.pause_s * 1.5, LONGEST_POLL_S)
+        if job != self._seen:
+            self._seen, self.pause_s = job, FIRST_POLL_S
+            if self._on_change:
+                self._on_change(job)
+        if job["state"] in FINAL or job["state"] == "needs_operator":
+            return True
+        if self._give_up_s is not None and time.monotonic() > self._give_up_s:
+            raise TimeoutError(f"job {job['id']} is still {job['state']}")
+        return False
+
+
+def items(answer: Any) -> list[dict[str, Any]]:
+    """Return the items of a list, or of one page of a list."""
+    found: list[dict[str, Any]] = answer["results"] if isinstance(answer, dict) else answer
+    return found

@@ -1,0 +1,31 @@
+"""What every page knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from octolab import labtime
+
+from .thelab import the_lab
+
+PAGES = (("lab", "Lab"), ("jobs", "Jobs"), ("submit", "Submit"), ("operator", "Operator"))
+
+
+def lab(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: the lab's name, whether it is simulated, and the pages that the user may open."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {}
+    operator = user.operates()
+    clock = labtime.clock()
+    match = request.resolver_match
+    return {
+        "lab_name": the_lab().name,
+        "simulated": the_lab().simulated,
+        "scale": f"{clock.scale if clock else the_lab().clock.scale:g}",
+        "operator": operator,
+        "navigation": [(name, label) for name, label in PAGES if operator or name != "operator"],
+        "here": match.url_name if match else "",
+    }

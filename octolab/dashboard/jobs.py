@@ -1,0 +1,186 @@
+"""The pages of jobs: list, one job, submit."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import yaml
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from octolab.ids import new_id
+from scheduler.models import Event, Job, Step
+from scheduler.services import requests as wishes
+from scheduler.states import JOB_FINAL, JobState, StepState
+from users.models import Project, ProjectRole
+from users.permissions import may_change
+
+from .plan import extent, job_timeline
+from .results import job_figures_and_table
+from .submission import examples, look_at, submit_text
+
+PAGE = 50
+LOG_ENTRIES = 200
+RUNNING = (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED, StepState.INTERRUPTED)
+
+
+@login_required
+def jobs(request: HttpRequest) -> HttpResponse:
+    """List the jobs that the user may see, newest first."""
+    filters = {key: request.GET.get(key, "") for key in ("q", "state", "owner")}
+    rows = Job.objects.visible_to(request.user).select_related("owner", "project").defer("spec").order_by("-id")
+    if filters["q"]:
+        rows = rows.filter(name__icontains=filters["q"])
+    if filters["state"] in JobState.values:
+        rows = rows.filter(state=filters["state"])
+    if filters["owner"] == "me":
+        rows = rows.filter(owner=request.user)
+    if before := _uuid(request.GET.get("before", "")):
+        rows = rows.filter(id__lt=before)
+    page = list(rows[: PAGE + 1])
+    older = ""
+    if len(page) > PAGE:
+        page = page[:PAGE]
+        older = urlencode(filters | {"before": page[-1].id})
+    return render(
+        request,
+        "octolab/jobs.html",
+        {"jobs": page, "filters": filters, "states": JobState.choices, "older": older},
+    )
+
+
+@login_required
+def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Show one job: where it is, what it measured, what happened."""
+    row = _visible(request, job_id)
+    context: dict[str, Any] = {"job": row, "spec": yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)}
+    for part in _PARTS.values():
+        context |= part(request, row)
+    return render(request, "octolab/job.html", context)
+
+
+@login_required
+def job_part(request: HttpRequest, job_id: UUID, part: str) -> HttpResponse:
+    """Show one part of a job's page anew."""
+    if part not in _PARTS:
+        raise Http404
+    row = _visible(request, job_id)
+    return render(request, f"octolab/parts/job_{part}.html", {"job": row} | _PARTS[part](request, row))
+
+
+@login_required
+@require_POST
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Ask the scheduler to cancel the job."""
+    row = _visible(request, job_id)
+    try:
+        wishes.cancel_job(request.user, row)
+    except wishes.IllegalStateError as refusal:
+        messages.error(request, str(refusal), extra_tags="bad")
+    return redirect("job", job_id=row.id)
+
+
+@login_required
+def submit(request: HttpRequest) -> HttpResponse:
+    """Check a job, show its predicted times, and submit it once confirmed."""
+    document = request.POST.get("document", "")
+    if request.method == "GET" and (origin := _uuid(request.GET.get("from", ""))):
+        document = yaml.safe_dump(_visible(request, origin).spec, sort_keys=False, allow_unicode=True)
+    context: dict[str, Any] = {
+        "document": document,
+        "project": request.POST.get("project", ""),
+        "projects": Project.objects.visible_to(request.user)
+        .filter(memberships__user=request.user, memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
+        .order_by("name"),
+        "examples": examples(),
+        "key": request.POST.get("key") or str(new_id()),
+    }
+    if request.method == "POST":
+        if request.POST.get("action") == "submit":
+            accepted, problems = submit_text(request.user, document, context["project"], context["key"])
+            if accepted is not None:
+                return redirect("job", job_id=accepted.id)
+            context["problems"] = problems
+        else:
+            context["preview"], context["problems"] = look_at(request.user, document, context["project"])
+    return render(request, "octolab/submit.html", context)
+
+
+@login_required
+def example(request: HttpRequest, name: str) -> HttpResponse:
+    """Return the text of an example job."""
+    for row in examples():
+        if row.name == name:
+            return HttpResponse(row.text, content_type="text/plain; charset=utf-8")
+    raise Http404
+
+
+def _visible(request: HttpRequest, job_id: UUID) -> Job:
+    rows = Job.objects.visible_to(request.user).select_related("owner", "project")
+    return get_object_or_404(rows, id=job_id)
+
+
+def _may_write(request: HttpRequest, row: Job) -> bool:
+    return row.project.memberships.filter(user=request.user, role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN]).exists()
+
+
+def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
+    running = [
+        _running_step(step)
+        for step in row.steps.filter(state__in=RUNNING).prefetch_related("members__sample").order_by("index")[:12]
+    ]
+    return {
+        "final": row.state in JOB_FINAL,
+        "may_change": may_change(request.user, row),
+        "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
+        "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
+        "running": running,
+    }
+
+
+def _running_step(step: Step) -> dict[str, Any]:
+    samples = [member.sample.name for member in step.members.all() if member.sample]
+    _, until = extent(step, step.started_lab_s or 0.0)
+    return {
+        "id": step.id,
+        "state": step.state,
+        "title": f"{step.task_name} · {step.name}",
+        "where": " · ".join([*samples, *step.devices]),
+        "attended": step.action is not None,
+        "until": until,
+    }
+
+
+def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return job_timeline(row)
+
+
+def _results(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return job_figures_and_table(row)
+
+
+def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
+    events = list(Event.objects.filter(job=row).order_by("-seq")[:LOG_ENTRIES])
+    steps = {
+        str(step.id): f"{step.task_name} · {step.name}"
+        for step in Step.objects.filter(id__in=[e.subject for e in events if e.kind == "step"])
+    }
+    samples = {str(sample.id): sample.name for sample in row.samples.all()}
+    for event in events:
+        event.title = steps.get(event.subject) or samples.get(event.subject) or event.kind  # type: ignore[attr-defined]
+    return {"events": events, "events_total": Event.objects.filter(job=row).count()}
+
+
+_PARTS = {"status": _status, "timeline": _timeline, "results": _results, "log": _log}
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

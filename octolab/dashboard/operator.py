@@ -1,0 +1,156 @@
+"""The operator's desk: interrupted steps, stocks, samples to collect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from analysis.results import store
+from modules.contract.messages import CLOSED
+from octolab.templatetags.lab import duration
+from scheduler import catalogue
+from scheduler.models import Job, Place, Sample, Step, Stock
+from scheduler.services import requests as wishes
+from scheduler.states import SAMPLE_FINAL, StepState
+
+from .lab import stock_rows
+from .thelab import lab_clock
+
+DECISIONS = ("done", "repeat", "failed")
+
+
+def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let operators in; for others the page does not exist."""
+
+    @wraps(view)
+    @login_required
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.operates():
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@operators_only
+def desk(request: HttpRequest) -> HttpResponse:
+    """Show everything that waits for an operator."""
+    return render(
+        request,
+        "octolab/operator.html",
+        {"attention": _attention(request), "stocks": stock_rows(), "storage": _storage(request)},
+    )
+
+
+@operators_only
+def desk_part(request: HttpRequest, part: str) -> HttpResponse:
+    """Show one part of the page anew."""
+    if part != "attention":
+        raise Http404
+    return render(request, "octolab/parts/operator_attention.html", {"attention": _attention(request)})
+
+
+@operators_only
+@require_POST
+def decide(request: HttpRequest, step_id: UUID) -> HttpResponse:
+    """Take the operator's word on an interrupted step."""
+    step = get_object_or_404(Step, id=step_id)
+    decision, note = request.POST.get("decision", ""), request.POST.get("note", "").strip()
+    if decision not in DECISIONS or not note:
+        messages.error(request, "Choose what is true, and write down what you saw.", extra_tags="bad")
+        return redirect("operator")
+    return _wish(request, wishes.decide, step, decision, note)
+
+
+@operators_only
+@require_POST
+def refill(request: HttpRequest, stock_id: str) -> HttpResponse:
+    """Note that a stock was refilled."""
+    stock = get_object_or_404(Stock, id=stock_id)
+    try:
+        amount = float(request.POST.get("amount", ""))
+    except ValueError:
+        messages.error(request, "The amount has to be a number.", extra_tags="bad")
+        return redirect("operator")
+    return _wish(request, wishes.refill, stock, amount, request.POST.get("lot", ""))
+
+
+@operators_only
+@require_POST
+def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
+    """Note that somebody took a sample out of storage."""
+    return _wish(request, wishes.collect, get_object_or_404(Sample, id=sample_id))
+
+
+def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
+    try:
+        verb(request.user, *arguments)
+    except wishes.IllegalStateError as refusal:
+        messages.error(request, str(refusal), extra_tags="bad")
+    return redirect("operator")
+
+
+def _attention(request: HttpRequest) -> list[dict[str, Any]]:
+    steps = list(
+        Step.objects.filter(state=StepState.INTERRUPTED)
+        .select_related("job")
+        .prefetch_related("members__sample")
+        .order_by("started_lab_s")
+    )
+    known = _names(request, {step.job_id for step in steps})
+    attempts = {
+        record["_id"]: record
+        for record in store().find_ids("attempts", [f"{step.block}/{step.attempt}" for step in steps])
+        if record["state"] in CLOSED
+    }
+    now_s = lab_clock().now()
+    rows = []
+    for step in steps:
+        attempt = attempts.get(f"{step.block}/{step.attempt}", {})
+        since_s = attempt.get("ended_lab_s") or step.started_lab_s
+        rows.append(
+            {
+                "step": step,
+                "job_label": known.get(step.job_id, "another project's job"),
+                "when": f"{duration(now_s - since_s)} ago (lab time)" if since_s is not None else "",
+                "devices": sorted(step.devices),
+                "samples": [m.sample.name for m in step.members.all() if m.sample] if step.job_id in known else [],
+                "last_command": attempt.get("last_command", ""),
+                "reason": step.reason or attempt.get("reason", ""),
+            }
+        )
+    return rows
+
+
+def _storage(request: HttpRequest) -> list[dict[str, Any]]:
+    places = list(Place.objects.filter(sample__isnull=False).select_related("sample").order_by("resource", "index"))
+    places = [place for place in places if place.sample is not None and place.sample.state in SAMPLE_FINAL]
+    known = _names(request, {place.sample.job_id for place in places if place.sample})
+    return [
+        {
+            "place": _place_name(place),
+            "sample": place.sample.name,
+            "sample_id": place.sample.id,
+            "job_label": known.get(place.sample.job_id, "another project's job"),
+            "since": place.since_lab_s,
+        }
+        for place in places
+        if place.sample
+    ]
+
+
+def _place_name(place: Place) -> str:
+    kind = catalogue.current().places.get(place.resource)
+    return kind.name(place.index) if kind else f"{place.resource}.{place.index + 1}"
+
+
+def _names(request: HttpRequest, job_ids: set[UUID]) -> dict[UUID, str]:
+    return dict(Job.objects.visible_to(request.user).filter(id__in=job_ids).values_list("id", "name"))

@@ -1,0 +1,118 @@
+"""The plan as a picture, as one user may see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django.urls import reverse
+
+from scheduler.models import Device, Job, Step
+from scheduler.states import STEP_FINAL, StepState
+
+from . import figures
+from .thelab import lab_clock, local_time
+
+HORIZON_STEPS = 3000
+RECENT_S = 3600.0
+
+
+def lab_plan(user: Any) -> dict[str, Any]:
+    """Return the plan of all devices: own work named and coloured, other people's *busy* without names."""
+    now_s = lab_clock().now()
+    steps = list(
+        Step.objects.filter(action__isnull=False, dormant=False, planned_start_lab_s__isnull=False)
+        .exclude(state__in=[StepState.CANCELLED, StepState.SKIPPED])
+        .filter(~Q(state__in=STEP_FINAL) | Q(ended_lab_s__gt=now_s - RECENT_S))
+        .order_by("planned_start_lab_s")
+        .only(
+            "job_id", "name", "task_name", "state", "devices", "duration_s",
+            "planned_start_lab_s", "planned_end_lab_s", "started_lab_s", "ended_lab_s",
+        )[:HORIZON_STEPS]
+    )  # fmt: skip
+    mine = {
+        job.id: job for job in Job.objects.visible_to(user).filter(id__in={s.job_id for s in steps}).only("id", "name")
+    }
+    colours = {job_id: number % figures.COLOURS for number, job_id in enumerate(sorted(mine))}
+    rows: dict[str, list[figures.Bar]] = {device.id: [] for device in Device.objects.order_by("id")}
+    others = False
+    for step in steps:
+        start_s, end_s = extent(step, now_s)
+        start_s = max(start_s, min(now_s - RECENT_S, end_s))
+        job = mine.get(step.job_id)
+        others = others or job is None
+        css = f"s{colours[step.job_id]}" if job else "other"
+        if step.started_lab_s is None and job:
+            css += " future"
+        title = f"{job.name}: {step.task_name} · {step.name}" if job else "busy"
+        href = reverse("job", args=[job.id]) if job else ""
+        for device in step.devices:
+            rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
+    return {
+        "figure": figures.timeline(
+            [figures.Row(d, bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+        ),
+        "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
+        "others": others,
+        "now_s": now_s,
+    }
+
+
+def job_timeline(job: Job) -> dict[str, Any]:
+    """Return a job's steps as a picture, a row for each sample, a colour for each task."""
+    now_s = lab_clock().now()
+    steps = list(
+        job.steps.prefetch_related("members__task", "members__sample")
+        .filter(dormant=False)
+        .exclude(state__in=[StepState.CANCELLED, StepState.SKIPPED])
+        .order_by("index")
+    )
+    keys: dict[str, int] = {}
+    rows: dict[str, list[figures.Bar]] = {}
+    for step in steps:
+        if step.planned_start_lab_s is None and step.started_lab_s is None:
+            continue
+        start_s, end_s = extent(step, now_s)
+        for member in step.members.all():
+            number = keys.setdefault(member.task.key, len(keys))
+            css = f"s{number % figures.COLOURS}"
+            css += " standby" if step.action is None else ""
+            css += " future" if step.started_lab_s is None else ""
+            title = f"{member.task.key} · {step.name} ({step.get_state_display()})"
+            rows.setdefault(member.sample.name if member.sample else "job", []).append(
+                figures.Bar(start_s, end_s, css, title)
+            )
+    return {
+        "figure": figures.timeline(
+            [figures.Row(name, bars) for name, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+        ),
+        "legend": figures.legend(list(keys)),
+        "now_s": now_s,
+    }
+
+
+def extent(step: Step, now_s: float) -> tuple[float, float]:
+    """Return where a step's bar begins and ends, in lab seconds: as it happened, else as it is planned."""
+    start_s = step.started_lab_s if step.started_lab_s is not None else step.planned_start_lab_s or now_s
+    if step.ended_lab_s is not None:
+        return start_s, step.ended_lab_s
+    planned_end_s = step.planned_end_lab_s or start_s + step.duration_s
+    return start_s, max(planned_end_s, now_s if step.started_lab_s is not None else start_s)
+
+
+def midnight_s(now_s: float) -> float:
+    """Return the lab second of the last midnight in the lab's zone."""
+    now = local_time(now_s)
+    return now_s - (now.hour * 3600 + now.minute * 60 + now.second + now.microsecond / 1e6)
+
+
+def axis_text(lab_s: float) -> str:
+    """Write a lab second for an axis, in the lab's zone."""
+    shown = local_time(round(lab_s, 3))
+    return (
+        f"{shown:%H:%M:%S}"
+        if shown.second
+        else f"{shown:%a %H:%M}"
+        if shown.hour + shown.minute == 0
+        else f"{shown:%H:%M}"
+    )

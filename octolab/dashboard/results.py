@@ -1,0 +1,120 @@
+"""A job's results on its page: curves, one table with units, files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis import arrays, files
+from analysis.results import JobResults, Run, job_results
+from scheduler.models import Job
+
+from . import figures
+
+MOST_CURVES = 24
+MOST_POINTS = 20_000
+"""Of one array: longer ones are for the file."""
+PEAK = ("peak_nm", "peak_height")
+"""A value along the axis and its height, which the chart marks on the curve."""
+
+Column = tuple[str, str, str]
+"""Task, name, unit."""
+
+
+def job_figures_and_table(job: Job) -> dict[str, Any]:
+    """Return what the results section shows.
+
+    Raises
+    ------
+    StoreError
+        If the document store is away.
+    """
+    results = job_results(job)
+    return {"charts": _charts(results), "table": _table(results), "files": _files(results)}
+
+
+def _charts(results: JobResults) -> list[dict[str, Any]]:
+    """Draw one chart for each array of one dimension, a curve for each sample."""
+    curves: dict[Column, list[figures.Curve]] = {}
+    axes: dict[Column, str] = {}
+    for run in results.runs:
+        if not run.counts:
+            continue
+        for name, reference in run.arrays.items():
+            key = (run.task_key, name, str(reference.get("unit") or ""))
+            if len(reference.get("shape") or ()) != 1 or reference["shape"][0] > MOST_POINTS:
+                continue
+            if len(curves.setdefault(key, [])) >= MOST_CURVES:
+                continue
+            drawn = _curve(run, reference)
+            if drawn is not None:
+                curve, axes[key] = drawn
+                curves[key].append(curve)
+    charts = []
+    for key, drawn_curves in curves.items():
+        task, name, unit = key
+        svg = figures.chart(drawn_curves, axes.get(key, ""), f"{name} ({unit})" if unit else name)
+        if svg:
+            charts.append({"title": f"{task} · {name}", "svg": svg})
+    return charts
+
+
+def _curve(run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | None:
+    try:
+        part = arrays.read_slice(files.path_of(reference), reference["path"])
+    except (OSError, KeyError, files.DamagedFileError):
+        return None
+    axis, (points, unit) = next(iter(part.axes.items()), ("index", (range(len(part.values)), "")))
+    values = run.values
+    marks = []
+    if all(isinstance(values.get(name, {}).get("value"), float | int) for name in PEAK):
+        marks = [(float(values[PEAK[0]]["value"]), float(values[PEAK[1]]["value"]))]
+    label = run.sample.name if run.sample else run.task_key
+    curve = figures.Curve(label, [float(x) for x in points], [float(y) for y in part.values], marks)
+    return curve, f"{axis} ({unit})" if unit else axis
+
+
+def _table(results: JobResults) -> dict[str, Any]:
+    """Return one row per sample: what was varied, then what was measured."""
+    columns: dict[Column, None] = {}
+    rows = []
+    parameters = list(dict.fromkeys(name for sample in results.samples for name in sample.parameters))
+    for sample in results.samples:
+        runs = [run for run in results.of(sample) if run.counts]
+        measured: dict[Column, Any] = {}
+        for run in runs:
+            for name, entry in run.values.items():
+                key = (run.task_key, name, str(entry.get("unit") or ""))
+                columns[key] = None
+                measured[key] = entry.get("value")
+        errors = "; ".join(str(run.document["error"]) for run in runs if run.document.get("error"))
+        if measured or errors:
+            rows.append((sample, measured, errors))
+    several = len({task for task, _, _ in columns}) > 1
+    return {
+        "parameters": parameters,
+        "columns": [{"title": f"{task} {name}" if several else name, "unit": unit} for task, name, unit in columns],
+        "rows": [
+            {
+                "sample": sample.name,
+                "error": errors,
+                "parameters": [_plain(sample.parameters.get(name)) for name in parameters],
+                "values": [measured.get(column) for column in columns],
+            }
+            for sample, measured, errors in rows
+        ],
+    }
+
+
+def _plain(parameter: Any) -> Any:
+    if isinstance(parameter, dict) and "value" in parameter:
+        return f"{parameter['value']} {parameter.get('unit', '')}".strip()
+    return parameter
+
+
+def _files(results: JobResults) -> list[dict[str, Any]]:
+    base = f"/api/v1/jobs/{results.job.pk}/files"
+    listed = [
+        {"name": file.name, "bytes": file.size_bytes, "sha256": file.sha256, "href": f"{base}/{file.name}"}
+        for file in files.job_files(results).values()
+    ]
+    return listed

@@ -1,0 +1,69 @@
+"""What the submit page does with a document: check, predict, submit; and the examples that ship."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from scheduler.jobformat.problems import JobRefused, Problem
+from scheduler.models import Job
+from scheduler.services.jobs import IdempotencyConflict, LabNotReady, submit_job
+from scheduler.services.previews import preview_job
+from users.models import User
+
+_FOLDER = Path(settings.BASE_DIR) / "octolab" / "examples"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A job to start from."""
+
+    name: str
+    title: str
+    about: str
+    text: str
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    """Return the examples that ship; the first comment of each says what it is about."""
+    found = []
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        about = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), "")
+        found.append(Example(path.stem, path.stem.replace("-", " ").capitalize(), about, text))
+    return tuple(found)
+
+
+def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Check a document; return what it would become and when, or what is wrong with it."""
+    try:
+        preview = preview_job(user=user, document=document, project=project or None)
+    except JobRefused as refused:
+        return None, list(refused.problems)
+    except LabNotReady as error:
+        return None, [Problem("", str(error))]
+    checked, placement = preview.checked, preview.placement
+    return {
+        "name": checked.document.name,
+        "samples": len(checked.expansion.samples),
+        "steps": checked.expansion.steps_total,
+        "start_s": placement.start_lab_s if placement else None,
+        "finish_s": placement.finish_lab_s if placement else None,
+        "reason": placement.reason if placement else "",
+    }, []
+
+
+def submit_text(user: User, document: str, project: str, key: str) -> tuple[Job | None, list[Problem]]:
+    """Submit a document; return the job, or what is wrong. The key makes a second click harmless."""
+    try:
+        job, _ = submit_job(user=user, document=document, project=project or None, idempotency_key=key)
+    except JobRefused as refused:
+        return None, list(refused.problems)
+    except (LabNotReady, IdempotencyConflict) as error:
+        return None, [Problem("", str(error))]
+    return job, []

@@ -1,0 +1,63 @@
+"""The lab as pages need it: its file, its documents, its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from analysis.documents import StoreError
+from modules.contract import lab
+from modules.contract.clock import LabClock
+from octolab import labtime
+
+
+class LabAwayError(Exception):
+    """The document store cannot be reached, so the lab's time or its records are not known at the moment."""
+
+
+@lru_cache(maxsize=1)
+def the_lab() -> lab.Lab:
+    """Return the lab file's content."""
+    return lab.load(settings.LAB_FILE)
+
+
+def lab_clock() -> LabClock:
+    """Return the lab's clock.
+
+    Raises
+    ------
+    LabAwayError
+        If the document store that anchors it has not answered yet.
+    """
+    clock = labtime.clock()
+    if clock is None:
+        raise LabAwayError
+    return clock
+
+
+def local_time(lab_s: float) -> datetime:
+    """Convert a lab second to the lab's date and time, in the lab's zone."""
+    return lab_clock().datetime(lab_s).astimezone(ZoneInfo(the_lab().timezone))
+
+
+class LabAwayMiddleware:
+    """Answers 503 with a page that says what is missing, where a page needs the document store."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Explain a missing document store; leave everything else, and the API, to others."""
+        if isinstance(error, LabAwayError | StoreError) and not request.path.startswith("/api/"):
+            return render(request, "octolab/away.html", status=503)
+        return None

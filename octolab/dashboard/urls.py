@@ -1,0 +1,31 @@
+"""URLs of the pages."""
+
+from __future__ import annotations
+
+from django.contrib.auth import views as auth_views
+from django.urls import path
+
+from . import account, jobs, lab, operator
+
+urlpatterns = [
+    path("", lab.lab, name="lab"),
+    path("lab/<slug:part>", lab.lab_part, name="lab-part"),
+    path("jobs", jobs.jobs, name="jobs"),
+    path("jobs/new", jobs.submit, name="submit"),
+    path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
+    path("jobs/<uuid:job_id>/cancel", jobs.job_cancel, name="job-cancel"),
+    path("examples/<slug:name>", jobs.example, name="example"),
+    path("operator", operator.desk, name="operator"),
+    path("operator/part/<slug:part>", operator.desk_part, name="operator-part"),
+    path("operator/steps/<uuid:step_id>/decide", operator.decide, name="operator-decide"),
+    path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
+    path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
+    path("account", account.account, name="account"),
+    path("account/tokens", account.new_token, name="account-token"),
+    path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),
+    path("account/channels", account.new_channel, name="account-channel"),
+    path("account/channels/<uuid:pk>/delete", account.delete_channel, name="account-channel-delete"),
+    path("login", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout", auth_views.LogoutView.as_view(), name="logout"),
+]

@@ -1,0 +1,90 @@
+"""How times, durations and values are written on pages."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from octolab.dashboard.thelab import lab_clock, local_time
+
+register = template.Library()
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Write a duration in seconds as people say it: ``2 h 05 min``."""
+    if seconds is None:
+        return "—"
+    sign, rest = ("-" if seconds < 0 else ""), abs(seconds)
+    if rest < 1:
+        return "0 s" if rest < 0.0005 else f"{sign}{rest * 1000:.0f} ms"
+    if rest < 100:
+        return f"{sign}{rest:.0f} s"
+    minutes = round(rest / 60)
+    if minutes < 60:
+        return f"{sign}{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{sign}{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{sign}{days} d {hours} h"
+
+
+@register.filter
+def lab_time(lab_s: float | None) -> SafeString | str:
+    """Write a lab second as the lab's clock shows it; the full date stands in the tooltip."""
+    if lab_s is None:
+        return "—"
+    then, now = local_time(lab_s), local_time(lab_clock().now())
+    text = then.strftime("%H:%M:%S") if then.date() == now.date() else then.strftime("%a %d %b, %H:%M")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', then.isoformat(), f"{then:%Y-%m-%d %H:%M:%S %Z}", text
+    )
+
+
+@register.filter
+def from_now(lab_s: float | None) -> str:
+    """Write how far a lab second is from now: ``in 12 min``, ``3 s ago``."""
+    if lab_s is None:
+        return "—"
+    gap_s = lab_s - lab_clock().now()
+    return f"in {duration(gap_s)}" if gap_s >= 0 else f"{duration(-gap_s)} ago"
+
+
+@register.filter
+def value(number: Any) -> str:
+    """Write a measured value with four significant digits."""
+    if number is None:
+        return "—"
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return str(number)
+    if isinstance(number, int):
+        return str(number)
+    if not math.isfinite(number):
+        return "not a number" if math.isnan(number) else str(number)
+    return f"{number:.4g}" if abs(number) < 1e4 else f"{number:,.0f}"
+
+
+@register.filter
+def with_unit(number: Any, unit: str) -> str:
+    """Write a value with its unit; things that are counted have the unit 1, which is not written."""
+    return value(number) if unit in {"", "1"} else f"{value(number)} {unit}"
+
+
+@register.simple_tag
+def state(name: str, label: str | None = None) -> SafeString:
+    """Write a state with its colour."""
+    return format_html('<span class="state s-{}">{}</span>', name, label or name.replace("_", " "))
+
+
+@register.filter
+def wall_time(at: datetime | None) -> SafeString | str:
+    """Write a wall time in UTC."""
+    if at is None:
+        return "—"
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M} UTC")

@@ -1,0 +1,152 @@
+"""Pages show each person what is theirs, and are safe to show."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from scheduler.models import Job, Step
+from tests.cast import World, make_job
+from users.models import Token
+
+from .conftest import Browser
+
+PARTS = ("status", "timeline", "results", "log")
+OPERATOR_PAGES = ("operator",)
+
+
+def test_a_job_page_is_for_those_who_may_see_the_job(world: World, signed_in: Browser) -> None:
+    page = reverse("job", args=[world.job.id])
+    for name in ("owner", "member", "viewer", "lead"):
+        answer = signed_in(name).get(page)
+        assert answer.status_code == 200, name
+        assert world.job.name in answer.content.decode()
+    for name in ("outsider", "removed", "operator", "admin"):
+        assert signed_in(name).get(page).status_code == 404, name
+        for part in PARTS:
+            assert signed_in(name).get(reverse("job-part", args=[world.job.id, part])).status_code == 404, name
+
+
+def test_who_is_not_signed_in_or_not_active_is_sent_to_sign_in(world: World, signed_in: Browser) -> None:
+    for name in ("anonymous", "deactivated"):
+        for page in ("/", "/jobs", "/jobs/new", "/operator", "/account", f"/jobs/{world.job.id}"):
+            answer = signed_in(name).get(page)
+            assert answer.status_code == 302, (name, page)
+            assert answer.headers["Location"].startswith("/login?next=")
+
+
+def test_the_plan_shows_other_peoples_work_as_busy_without_names(world: World, signed_in: Browser) -> None:
+    Step.objects.filter(id=world.step.id).update(
+        planned_start_lab_s=1e9, planned_end_lab_s=1e9 + 60, started_lab_s=None
+    )
+    seen = signed_in("member").get("/lab/plan").content.decode()
+    assert "secret recipe" in seen
+    for name in ("outsider", "operator", "admin"):
+        hidden = signed_in(name).get("/lab/plan").content.decode()
+        assert "busy" in hidden, name
+        assert "secret recipe" not in hidden, name
+        assert str(world.job.id) not in hidden, name
+
+
+def test_the_list_of_jobs_holds_only_visible_ones_and_filters(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    make_job(owner, owner.personal_project, name="private thing")
+    assert "private thing" in signed_in("owner").get("/jobs").content.decode()
+    assert "private thing" not in signed_in("member").get("/jobs").content.decode()
+    assert "secret recipe" not in signed_in("owner").get("/jobs?q=private").content.decode()
+    assert "secret recipe" not in signed_in("owner").get("/jobs?state=completed").content.decode()
+    assert "secret recipe" not in signed_in("member").get("/jobs?owner=me").content.decode()
+    assert signed_in("owner").get("/jobs?before=nonsense&state=x").status_code == 200
+
+
+def test_long_lists_come_in_pages(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    for number in range(55):
+        Job.objects.create(
+            project=world.project, owner=owner, name=f"job {number:02d}", spec={}, simulated=True,
+            submitted_at=world.job.submitted_at, submitted_lab_s=0.0,
+        )  # fmt: skip
+    first = signed_in("owner").get("/jobs").content.decode()
+    assert "job 54" in first
+    assert "job 03" not in first
+    older = re.search(r'href="\?([^"]+)">Older', first)
+    assert older is not None
+    second = signed_in("owner").get("/jobs?" + older[1].replace("&amp;", "&")).content.decode()
+    assert "job 03" in second
+    assert "job 54" not in second
+
+
+def test_the_operators_desk_does_not_exist_for_others(world: World, signed_in: Browser) -> None:
+    desk = signed_in("operator").get("/operator")
+    assert desk.status_code == 200
+    shown = desk.content.decode()
+    assert "measure" in shown
+    assert "secret recipe" not in shown, "an operator decides about steps, not by that fact sees projects"
+    decide = reverse("operator-decide", args=[world.step.id])
+    for name in ("owner", "lead", "admin", "outsider"):
+        assert signed_in(name).get("/operator").status_code == 404, name
+        assert signed_in(name).post(decide, {"decision": "done", "note": "x"}).status_code == 404, name
+        assert signed_in(name).post(reverse("operator-refill", args=["vials"]), {"amount": 1}).status_code == 404, name
+
+
+def test_only_members_who_may_change_a_job_can_cancel_it(world: World, signed_in: Browser) -> None:
+    cancel = reverse("job-cancel", args=[world.job.id])
+    for name in ("viewer", "outsider", "operator", "member"):
+        assert signed_in(name).post(cancel).status_code in (403, 404), name
+        assert world.job.requests.count() == 0, name
+    assert signed_in("owner").get(cancel).status_code == 405
+    assert signed_in("owner").post(cancel).status_code == 302
+    assert [request.verb for request in world.job.requests.all()] == ["cancel"]
+
+
+def test_pages_hold_no_inline_script_or_style(world: World, signed_in: Browser) -> None:
+    client = signed_in("owner")
+    for page in ("/", "/jobs", "/jobs/new", "/account", f"/jobs/{world.job.id}", "/login"):
+        text = client.get(page, follow=True).content.decode()
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text), page
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text), page
+
+
+def test_names_are_text_everywhere(world: World, signed_in: Browser) -> None:
+    evil = '"><script>alert(1)</script>'
+    world.job.name = evil
+    world.job.save()
+    world.sample.name = evil
+    world.sample.save()
+    client = signed_in("owner")
+    for page in ("/", "/jobs", f"/jobs/{world.job.id}"):
+        assert "<script>alert" not in client.get(page).content.decode(), page
+
+
+def test_a_new_token_is_shown_once_and_can_be_revoked(world: World, signed_in: Browser) -> None:
+    client = signed_in("owner")
+    shown = client.post("/account/tokens", {"name": "notebook", "days": "30"}).content.decode()
+    secret = re.search(r"<code>(octolab_[^<]+)</code>", shown)
+    assert secret is not None
+    assert secret[1] not in client.get("/account").content.decode()
+    assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {secret[1]}"}).status_code == 200
+    token = Token.objects.get(user=world.owner.user, name="notebook")
+    assert signed_in("outsider").post(reverse("account-revoke", args=[token.pk])).status_code == 404
+    assert client.post(reverse("account-revoke", args=[token.pk])).status_code == 302
+    assert not Token.objects.filter(pk=token.pk).exists()
+
+
+def test_a_document_with_mistakes_is_answered_with_their_places_and_kept_in_the_editor(
+    world: World, signed_in: Browser
+) -> None:
+    before = Job.objects.count()
+    answer = signed_in("owner").post("/jobs/new", {"action": "check", "document": "name: x\nworkflow: 3\n"})
+    shown = answer.content.decode()
+    assert answer.status_code == 200
+    assert "workflow" in shown
+    assert "workflow: 3" in shown
+    assert Job.objects.count() == before
+
+
+@pytest.mark.parametrize("page", ["/jobs/00000000-0000-0000-0000-000000000000", "/lab/nonsense", "/examples/none"])
+def test_what_is_not_there_is_a_404(world: World, signed_in: Browser, page: str) -> None:
+    assert signed_in("owner").get(page).status_code == 404
