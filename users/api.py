@@ -289,6 +289,7 @@ class MemberDetail(ApiView):
     """One member of a project."""
 
     access = {"DELETE": needs(Scope.ADMIN)}
+    problems = {"DELETE": (409,)}
 
     @extend_schema(operation_id="members_remove", responses={204: None}, tags=_TAG)
     def delete(self, request: Request, slug: str, username: str) -> Response:
@@ -298,7 +299,7 @@ class MemberDetail(ApiView):
         try:
             services.remove_member(project, membership.user)
         except services.AccountError as error:
-            raise invalid((f"/{error.path}", str(error))) from error
+            raise Problem(409, "last-admin", str(error)) from error
         return Response(status=204)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 import warnings
 
 from drf_spectacular.drainage import GENERATOR_STATS
@@ -36,6 +39,12 @@ def test_every_route_is_described_with_its_problems() -> None:
             assert {"401", "403"} <= set(operation["responses"]), entry
         if demand.scope:
             assert operation["x-scope"] == demand.scope
+
+
+def test_every_reference_resolves() -> None:
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)):
+        functools.reduce(lambda part, name: part[name], reference.split("/"), document)
 
 
 def test_no_route_ends_with_a_slash() -> None:
