@@ -130,6 +130,14 @@ class Plan:
         self.stale = True
         self.changes_seen += 1
 
+    def notice_overruns(self, now_s: float) -> None:
+        """Mark the plan as stale if something that runs should be over."""
+        for step in self.state.steps.values():
+            if step.started_s is not None and not step.final and step.planned_end_s is not None:
+                if step.planned_end_s < now_s - ALMOST_S:
+                    self.stale = True
+                    return
+
     def _compare(self, planned_s: float | None, at_s: float) -> None:
         if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
             self.mark_stale()
