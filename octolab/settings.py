@@ -11,17 +11,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-
 def _flag(name: str, default: bool = False) -> bool:
     return os.environ.get(name, str(default)).lower() in {"1", "true", "yes", "on"}
-
 
 def _secret(name: str) -> str | None:
     """Read a secret from the environment, or from the file that ``<name>_FILE`` names."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     return os.environ.get(name)
-
 
 # --- where things are -------------------------------------------------------------------------------------
 
@@ -176,8 +173,6 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_ROOT / "static"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
-
 # --- the REST API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -216,6 +211,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("OCTOLAB_LOG_LEVEL", "INFO")},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
+        "axes": {"level": "WARNING"},
         # Its own handler would print request lines once more, and unredacted.
         "django.server": {"handlers": [], "propagate": True},
     },

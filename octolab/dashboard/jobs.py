@@ -18,6 +18,7 @@ from scheduler.models import Event, Job, Step
 from scheduler.services import requests as wishes
 from scheduler.states import JOB_FINAL, JobState, StepState
 from users.models import Project, ProjectRole
+from users.permissions import may_change
 
 from .plan import extent, job_timeline
 from .results import job_figures_and_table
@@ -77,11 +78,9 @@ def job_part(request: HttpRequest, job_id: UUID, part: str) -> HttpResponse:
 def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Ask the scheduler to cancel the job."""
     row = _visible(request, job_id)
-    if not _may_write(request, row):
-        raise Http404
     try:
         wishes.cancel_job(request.user, row)
-    except wishes.IllegalState as refusal:
+    except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("job", job_id=row.id)
 
@@ -137,7 +136,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     ]
     return {
         "final": row.state in JOB_FINAL,
-        "may_write": _may_write(request, row),
+        "may_change": may_change(request.user, row),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,

@@ -9,11 +9,11 @@ from django.db.models import Count, F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from .thelab import the_lab
 from scheduler.models import Device, Job, Module, Place, Stock
 from scheduler.states import JobState
 
 from .plan import lab_plan
+from .thelab import the_lab
 
 
 @login_required

@@ -7,11 +7,11 @@ from typing import Any
 from django.db.models import Q
 from django.urls import reverse
 
-from .thelab import lab_clock, local_time
 from scheduler.models import Device, Job, Step
 from scheduler.states import STEP_FINAL, StepState
 
 from . import figures
+from .thelab import lab_clock, local_time
 
 HORIZON_STEPS = 3000
 RECENT_S = 3600.0

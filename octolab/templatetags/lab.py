@@ -20,7 +20,7 @@ def duration(seconds: float | None) -> str:
     """Write a duration in seconds as people say it: ``2 h 05 min``."""
     if seconds is None:
         return "—"
-    sign, rest = ("−" if seconds < 0 else ""), abs(seconds)
+    sign, rest = ("-" if seconds < 0 else ""), abs(seconds)
     if rest < 1:
         return "0 s" if rest < 0.0005 else f"{sign}{rest * 1000:.0f} ms"
     if rest < 100:

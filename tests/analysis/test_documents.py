@@ -294,8 +294,11 @@ def test_what_is_large_is_loaded_only_where_it_is_used(modules: str, heavy: set[
 
 def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> None:
     store.insert_many("attempts", [{"_id": f"a{n}", "state": "open" if n % 2 else "closed"} for n in range(6)])
-    updates = [(f"a{n}", {"state": {"$in": ["open"]}}, {"state": "done", "n": n}) for n in range(7)]
+    exact = {"end_s": 123.45678901234567, "touched": True, "peak": math.nan, "steps": [{"s": math.inf}]}
+    updates = [(f"a{n}", {"state": {"$in": ["open"]}}, {"state": "done", "n": n, **exact}) for n in range(7)]
     assert store.update_each("attempts", updates) == [False, True, False, True, False, True, False]
     assert [d["state"] for d in store.find("attempts", sort=[("_id", 1)])] == ["closed", "done"] * 3
+    [document] = store.find_ids("attempts", ["a1"])
+    assert same(document, {"_id": "a1", "state": "done", "n": 1, **exact})
     assert store.update_each("attempts", updates[1:2]) == [False]
     assert store.update_each("attempts", []) == []
