@@ -11,14 +11,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+
 def _flag(name: str, default: bool = False) -> bool:
     return os.environ.get(name, str(default)).lower() in {"1", "true", "yes", "on"}
+
 
 def _secret(name: str) -> str | None:
     """Read a secret from the environment, or from the file that ``<name>_FILE`` names."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     return os.environ.get(name)
+
 
 # --- where things are -------------------------------------------------------------------------------------
 

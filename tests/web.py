@@ -44,11 +44,11 @@ class WebServer(Service):
         """Address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
-    def prepare(self) -> None:
-        """Make the database, the lab and the users."""
+    def prepare(self, *options: str) -> None:
+        """Make the database, the lab and the users; ``--bare`` without jobs."""
         (self.directory / "static").mkdir()
         done = subprocess.run(
-            [sys.executable, "-m", "tests.prepare_web"],
+            [sys.executable, "-m", "tests.prepare_web", *options],
             env={**os.environ, **self.environment},
             cwd=ROOT,
             check=True,
