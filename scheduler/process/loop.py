@@ -170,6 +170,7 @@ class Scheduler:
             self.grants.wake_all()
             self.bell.ring()
         self._send_again()
+        self._repair(now_s)
         self._answer_previews(now_s)
         self._remember()
         if self.improver is not None:
@@ -212,7 +213,7 @@ class Scheduler:
         """Start whatever may start; standbys that are over already end at once, and more may follow."""
         self.grants.bench_away = self.bench.away
         for _ in range(1000):
-            if self.plan.due_for_repair:
+            if self.plan.wanted:
                 self.plan.repair(now_s)
                 self.grants.wake_all()
             started = False
@@ -223,6 +224,13 @@ class Scheduler:
             ended = self.standby.end_due(now_s)
             if not (started or ended or self.plan.wanted):
                 return
+
+    def _repair(self, now_s: float) -> None:
+        """Bring stale times up to date once the orders are out: nothing that starts in order waits for that."""
+        if self.plan.due_for_repair:
+            self.plan.repair(now_s)
+            self.grants.wake_all()
+            self.bell.ring()
 
     def _orders(self) -> list[tuple[Unit, Any]]:
         self.attempts.sent(self.flow.dispatched)
@@ -270,6 +278,7 @@ class Scheduler:
         if time.monotonic() - self._remembered_s >= REMEMBER_S:
             self._remembered_s = time.monotonic()
             self._ask_bench(lambda: self.bench.remember_clock(self.clock.now()))
+            self.plan.notice_overruns(self.clock.now())
             # Should a wake-up ever be missed, it costs a second and leaves a trace.
             self._look_for_missed(self.clock.now())
 

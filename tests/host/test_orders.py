@@ -10,7 +10,7 @@ import event_model
 import pytest
 from event_model import DocumentNames
 
-from modules.contract.messages import Attempt, Member, Order
+from modules.contract.messages import LIVE_CHANNEL, SCHEDULER_BELL, Attempt, Live, Member, Order
 from octolab.ids import new_id
 
 from .harness import HostBench, step, wait_for
@@ -221,3 +221,23 @@ def test_a_host_publishes_what_it_serves(host: HostBench) -> None:
     assert manifests[0]["manifest"]["package"] == "tests.host.bench"
     beat = record["beat"]
     wait_for(lambda: host.host_record()["beat"] > beat)
+
+
+def test_progress_is_told_and_the_scheduler_is_rung(host: HostBench) -> None:
+    with host.redis.pubsub(ignore_subscribe_messages=True) as channel:
+        channel.subscribe(LIVE_CHANNEL, SCHEDULER_BELL)
+        wait_for(lambda: host.redis.pubsub_numsub(LIVE_CHANNEL)[0][1])
+        order = host.order("moves", {"count": 3, "real_s": 0.3})
+        host.send(order)
+        heard: dict[str, bytes] = {}
+
+        def both() -> bool:
+            if (message := channel.get_message(timeout=0.1)) is not None:
+                heard[message["channel"].decode()] = message["data"]
+            return heard.keys() == {LIVE_CHANNEL, SCHEDULER_BELL}
+
+        wait_for(both)
+        live = Live.model_validate_json(heard[LIVE_CHANNEL])
+        assert (live.attempt_id, live.owner, live.job_id) == (order.attempt_id, "ada", order.job_id)
+        assert live.progress is not None
+        assert host.closed(order.attempt_id)["state"] == "completed"
