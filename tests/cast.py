@@ -147,7 +147,7 @@ def make_job(owner: User, project: Project, name: str = "secret recipe") -> tupl
     )
     StepMember.objects.create(step=step, task=task, sample=sample)
     Place.objects.create(resource="storage", index=Place.objects.count(), sample=sample)
-    seq = Event.objects.count() + 1
+    Leader.objects.update_or_create(pk=1, defaults={"last_event_seq": (seq := Event.objects.count() + 1)})
     Event.objects.create(
         seq=seq,
         at=timezone.now(),

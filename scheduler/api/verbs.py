@@ -24,6 +24,8 @@ from scheduler.services.requests import Answer, IllegalStateError
 
 from .outputs import WishOutput
 
+MOST_WAITING = 2
+"""How many submits wait for their prediction at the same time; under load the others get it as an event."""
 ANSWER_WAIT_S = 0.5
 """How long an answer to a wish waits for the scheduler to apply it; afterwards the wish is merely noted."""
 
@@ -50,7 +52,7 @@ def when_placed(response: Response, job_id: UUID, show: Callable[[float | None, 
     """Let a response wait a moment for the scheduler's prediction, which ``show`` puts into the answer."""
 
     async def wait(in_thread: InThread) -> Better | None:
-        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S)
+        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S, most=MOST_WAITING)
         if placement is None:
             return None
         return Better(JSONRenderer().render(show(placement.get("start_lab_s"), placement.get("finish_lab_s"))))
