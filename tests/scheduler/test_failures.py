@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modules.contract.messages import Order
-
 from scheduler import models
 from tests.scheduler.harness import Bench, S, states
 
