@@ -53,9 +53,9 @@ class World:
             raise AttributeError(name) from None
 
 
-def person(name: str, scopes: list[str] | None = None, **roles: bool) -> Person:
+def person(name: str, scopes: list[str] | None = None, *, operator: bool = False, admin: bool = False) -> Person:
     """Make a user with a token that may everything, unless scopes are given."""
-    user = services.create_user(name, **roles)
+    user = services.create_user(name, operator=operator, admin=admin)
     token, secret = services.create_token(user, scopes=EVERYTHING if scopes is None else scopes)
     return Person(name, user, token, secret)
 

@@ -12,6 +12,8 @@ from typing import Any
 from tests.services import Service
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGE = bytes(range(256)) * 20_000
+"""A static file of 5 MB, to be streamed."""
 LAB = ROOT / "octolab" / "labs" / "virtual.toml"
 
 
@@ -47,6 +49,7 @@ class WebServer(Service):
     def prepare(self, *options: str) -> None:
         """Make the database, the lab and the users; ``--bare`` without jobs."""
         (self.directory / "static").mkdir()
+        (self.directory / "static" / "large.bin").write_bytes(LARGE)
         done = subprocess.run(
             [sys.executable, "-m", "tests.prepare_web", *options],
             env={**os.environ, **self.environment},
