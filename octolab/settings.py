@@ -52,7 +52,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 # --- security ---------------------------------------------------------------------------------------------
 
 DEBUG = _flag("OCTOLAB_DEBUG")
-SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or ""
+_LOCAL_SECRET_KEY = DATA_ROOT / "secrets" / "secret_key"
+"""Where `deploy/up` keeps the one that it made, so that `manage.py` works beside a local stack."""
+SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or (_LOCAL_SECRET_KEY.read_text() if _LOCAL_SECRET_KEY.exists() else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "OCTOLAB_SECRET_KEY is not set. Set it, or OCTOLAB_SECRET_KEY_FILE, to 50 or more random characters and keep"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .manifest import DeviceMode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 ORDER_TASK = "octolab.order"
 """Name of the Celery task that takes an order (one argument: the order as JSON object)."""
