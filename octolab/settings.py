@@ -173,6 +173,9 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_ROOT / "static"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+SCHEDULER_POLICY = os.environ.get("OCTOLAB_POLICY", "masking")
+"""How work is packed: ``masking`` (all jobs share the devices) or ``fcfs`` (one job in the lab at a time)."""
+
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
 
 # --- the REST API -----------------------------------------------------------------------------------------
