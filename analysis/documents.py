@@ -232,7 +232,7 @@ class DocumentStore:
             return [self.update_if(collection, *updates[0])]
         operations = []
         for _id, condition, changes in updates:
-            changed = _checked({"_id": _id, **changes})
+            changed = _changes(_checked({**changes, "_id": _id}))
             del changed["_id"]
             operations.append(UpdateOne({**_filter(condition), "_id": _id}, {"$set": changed}))
         if not operations:
@@ -244,7 +244,7 @@ class DocumentStore:
         # The server only counts; which ones met their condition shows in what they look like now.
         found = {document["_id"]: document for document in self.find_ids(collection, [update[0] for update in updates])}
         return [
-            _id in found and all(found[_id].get(name) == value for name, value in changes.items())
+            _id in found and all(_encode(found[_id].get(name)) == _encode(value) for name, value in changes.items())
             for _id, _, changes in updates
         ]
 

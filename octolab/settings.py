@@ -52,7 +52,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 # --- security ---------------------------------------------------------------------------------------------
 
 DEBUG = _flag("OCTOLAB_DEBUG")
-SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or ""
+_LOCAL_SECRET_KEY = DATA_ROOT / "secrets" / "secret_key"
+"""Where `deploy/up` keeps the one that it made, so that `manage.py` works beside a local stack."""
+SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or (_LOCAL_SECRET_KEY.read_text() if _LOCAL_SECRET_KEY.exists() else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "OCTOLAB_SECRET_KEY is not set. Set it, or OCTOLAB_SECRET_KEY_FILE, to 50 or more random characters and keep"
@@ -160,6 +162,8 @@ TEMPLATES = [
 AUTH_USER_MODEL = "users.User"
 KNOX_TOKEN_MODEL = "users.Token"  # noqa: S105
 REST_KNOX = {"TOKEN_PREFIX": "octolab_", "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}
+# Tokens are users.Token: knox's own table would only stand in the way of who empties the database.
+MIGRATION_MODULES = {"knox": None}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -175,8 +179,6 @@ LANGUAGE_CODE = "en-gb"
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_ROOT / "static"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
 
 # --- the REST API -----------------------------------------------------------------------------------------
 
@@ -216,6 +218,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("OCTOLAB_LOG_LEVEL", "INFO")},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
+        "axes": {"level": "WARNING"},
         # Its own handler would print request lines once more, and unredacted.
         "django.server": {"handlers": [], "propagate": True},
     },

@@ -22,7 +22,7 @@ from octolab.api.views import ApiView, asker
 from . import services
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 from .permissions import LOGGED_IN, PUBLIC, has_scope, needs, project_role, require
-from .throttling import LOCKED_OUT, retry_after_s
+from .throttling import LOCKED_OUT, PasswordThrottle, retry_after_s
 
 _TAG = ["people"]
 
@@ -81,6 +81,7 @@ class Tokens(ApiView):
 
     access = {"GET": LOGGED_IN, "POST": PUBLIC}
     problems = {"POST": (401, 403, 429)}
+    throttle_classes = (PasswordThrottle,)
 
     @extend_schema(operation_id="tokens_list", responses=TokenOutput(many=True), tags=_TAG)
     def get(self, request: Request) -> Response:
@@ -289,6 +290,7 @@ class MemberDetail(ApiView):
     """One member of a project."""
 
     access = {"DELETE": needs(Scope.ADMIN)}
+    problems = {"DELETE": (409,)}
 
     @extend_schema(operation_id="members_remove", responses={204: None}, tags=_TAG)
     def delete(self, request: Request, slug: str, username: str) -> Response:
@@ -298,7 +300,7 @@ class MemberDetail(ApiView):
         try:
             services.remove_member(project, membership.user)
         except services.AccountError as error:
-            raise invalid((f"/{error.path}", str(error))) from error
+            raise Problem(409, "last-admin", str(error)) from error
         return Response(status=204)
 
 

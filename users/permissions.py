@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import PermissionDenied as NotAllowed
 from django.db import connection
 from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
@@ -127,6 +128,6 @@ def may_change(user: User, job: Any) -> bool:
 
 
 def require(allowed: bool, message: str) -> None:
-    """Raise ``PermissionDenied`` with the message unless allowed."""
+    """Raise Django's ``PermissionDenied``, which API and pages both understand, with the message unless allowed."""
     if not allowed:
-        raise PermissionDenied(message)
+        raise NotAllowed(message)

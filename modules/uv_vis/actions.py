@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from analysis.routines.spectrum import find_peaks
 from modules.carrying import from_storage, home_arm, pick_if_there, rescue_to_storage, to_storage
 from modules.drivers.status import ThreadStatus
-
-from .peaks import strongest_peak
 
 if TYPE_CHECKING:
     from octolab.sdk import Context
@@ -39,7 +39,8 @@ def measure_spectrum(ctx: Context) -> Plan:
 
     wanted = ctx.parameters
     spectrometer, pipette = ctx.device("spectrometer"), ctx.device("pipette")
-    spectrometer.configure(boxcar=wanted["boxcar"])
+    # the spectrum is kept as it is; the routine smooths
+    spectrometer.configure(boxcar=0)
     yield from bps.stage(spectrometer)
     yield from _do("dark", spectrometer.dark)
     yield from _do("reference", spectrometer.reference)
@@ -58,11 +59,20 @@ def _keep(ctx: Context, wavelengths_nm: Any, absorbance: Any) -> None:
     kept = (wavelengths_nm >= wanted["wavelength_start"]) & (wavelengths_nm <= wanted["wavelength_stop"])
     wavelengths_nm, absorbance = wavelengths_nm[kept], absorbance[kept]
     ctx.array("absorbance", absorbance, axes={"wavelength": (wavelengths_nm, "nm")})
-    peak = strongest_peak(wavelengths_nm, absorbance, prominence=wanted["prominence"], width_nm=wanted["peak_width"])
-    if peak is None:
+    peaks = find_peaks(
+        wavelengths_nm,
+        absorbance,
+        boxcar_points=wanted["boxcar"],
+        prominence=wanted["prominence"],
+        min_width_nm=wanted["peak_width"],
+    )
+    if not peaks:
         ctx.log.warning("the spectrum has no peak that stands out by %s", wanted["prominence"])
         return
-    ctx.record(peak_nm=peak.nm, fwhm_nm=peak.fwhm_nm, peak_height=peak.height)
+    highest = peaks[0]
+    ctx.record(peak_nm=highest.position_nm, peak_height=highest.height)
+    if math.isfinite(highest.fwhm_nm):
+        ctx.record(fwhm_nm=highest.fwhm_nm)
 
 
 def store_cuvette(ctx: Context) -> None:

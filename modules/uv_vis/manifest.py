@@ -51,7 +51,7 @@ class MeasureParameters(_Parameters):
     wavelength_stop: float = Field(
         default=849, ge=201, le=1100, description="Longest wavelength kept.", json_schema_extra={"unit": "nm"}
     )
-    boxcar: int = Field(default=10, ge=0, le=100, description="Pixels on either side that are averaged.")
+    boxcar: int = Field(default=10, ge=1, le=100, description="Points that are averaged before peaks are looked for.")
     prominence: float = Field(
         default=0.01, gt=0, le=4, description="How far a peak must stand out, in units of absorbance."
     )
@@ -79,7 +79,7 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
         package="modules.uv_vis",
         version="1",
         title="UV-Vis spectroscopy",
-        description="Measures the absorbance spectrum of a sample and finds its strongest peak.",
+        description="Measures the absorbance spectrum of a sample and finds its highest peak.",
         devices={
             "arm": Device(description="Carries vials and cuvettes."),
             "vial_storage": Device(description="Keeps vials in lines that open one at a time."),
@@ -162,7 +162,7 @@ def _measure() -> Task:
     return Task(
         name="measure",
         title="Measure the absorbance",
-        description="Measures blank and sample in one cuvette, and finds the strongest peak of the spectrum.",
+        description="Measures blank and sample in one cuvette, and finds the highest peak of the spectrum.",
         parameters=MeasureParameters.model_json_schema(),
         sample_from="vial_holder",
         checks=(
@@ -197,7 +197,7 @@ def _measure() -> Task:
             ),
         ),
         results=(
-            Result(name="peak_nm", unit="nm", description="Wavelength of the strongest peak (λmax)."),
+            Result(name="peak_nm", unit="nm", description="Wavelength of the highest peak (λmax)."),
             Result(name="fwhm_nm", unit="nm", description="Full width of the peak at half its height."),
             Result(name="peak_height", description="Height of the peak, in units of absorbance."),
             Result(name="absorbance", dtype="array", shape=(None,), description="Absorbance spectrum."),

@@ -33,10 +33,20 @@ class TextParser(BaseParser):
             raise ParseError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
 
 
+class YAMLText(str):
+    """The text of a YAML document."""
+
+    __slots__ = ()
+
+
 class YAMLTextParser(TextParser):
     """Take a YAML document as text: who understands the document parses it."""
 
     media_type = "application/yaml"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """Return the body's text."""
+        return YAMLText(super().parse(stream, media_type, parser_context))
 
 
 class StrictJSONParser(TextParser):

@@ -41,6 +41,7 @@ _MEANINGS = {
     404: "There is no such thing, or you may not see it.",
     406: "None of the media types that you accept can be given.",
     413: "The body is too large.",
+    416: "The range lies outside of the file.",
     415: "This media type is not taken.",
     409: "The thing is in a state that does not allow this.",
     422: "The request is well formed, but not valid: `errors` names each path, and what would be right.",

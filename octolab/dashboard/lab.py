@@ -9,11 +9,11 @@ from django.db.models import Count, F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from .thelab import the_lab
 from scheduler.models import Device, Job, Module, Place, Stock
 from scheduler.states import JobState
 
 from .plan import lab_plan
+from .thelab import the_lab
 
 
 @login_required
@@ -83,6 +83,7 @@ def stock_rows() -> list[Stock]:
 
 def place_rows() -> list[dict[str, Any]]:
     """Return how many places of each resource are taken."""
-    return list(
-        Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample"))).order_by("resource")
-    )
+    return [
+        dict(row)
+        for row in Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample"))).order_by("resource")
+    ]

@@ -13,15 +13,19 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from analysis.results import store
 from modules.contract.messages import CLOSED
-from .thelab import lab_clock, store
 from octolab.templatetags.lab import duration
 from scheduler import catalogue
 from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
+from .asker import asker
 from .lab import stock_rows
+from .thelab import lab_clock
+
+DECISIONS = ("done", "repeat", "failed")
 
 
 def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -30,7 +34,7 @@ def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
     @wraps(view)
     @login_required
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.operates():
+        if not asker(request).operates():
             raise Http404
         return view(request, *args, **kwargs)
 
@@ -60,7 +64,11 @@ def desk_part(request: HttpRequest, part: str) -> HttpResponse:
 def decide(request: HttpRequest, step_id: UUID) -> HttpResponse:
     """Take the operator's word on an interrupted step."""
     step = get_object_or_404(Step, id=step_id)
-    return _wish(request, wishes.decide, step, request.POST.get("decision", ""), request.POST.get("note", ""))
+    decision, note = request.POST.get("decision", ""), request.POST.get("note", "").strip()
+    if decision not in DECISIONS or not note:
+        messages.error(request, "Choose what is true, and write down what you saw.", extra_tags="bad")
+        return redirect("operator")
+    return _wish(request, wishes.decide, step, decision, note)
 
 
 @operators_only
@@ -85,8 +93,8 @@ def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
 
 def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
     try:
-        verb(request.user, *arguments)
-    except wishes.RequestRefused as refusal:
+        verb(asker(request), *arguments)
+    except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")
 
@@ -146,4 +154,4 @@ def _place_name(place: Place) -> str:
 
 
 def _names(request: HttpRequest, job_ids: set[UUID]) -> dict[UUID, str]:
-    return dict(Job.objects.visible_to(request.user).filter(id__in=job_ids).values_list("id", "name"))
+    return dict(Job.objects.visible_to(asker(request)).filter(id__in=job_ids).values_list("id", "name"))

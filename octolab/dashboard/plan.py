@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
 from django.urls import reverse
 
-from .thelab import lab_clock, local_time
 from scheduler.models import Device, Job, Step
 from scheduler.states import STEP_FINAL, StepState
 
 from . import figures
+from .thelab import lab_clock, local_time
 
 HORIZON_STEPS = 3000
 RECENT_S = 3600.0
@@ -108,7 +109,7 @@ def midnight_s(now_s: float) -> float:
 
 def axis_text(lab_s: float) -> str:
     """Write a lab second for an axis, in the lab's zone."""
-    shown = local_time(round(lab_s, 3))
+    shown = local_time(lab_s) + timedelta(seconds=0.5)
     return (
         f"{shown:%H:%M:%S}"
         if shown.second

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from analysis.documents import DocumentStore, StoreError
+from analysis.documents import StoreError
 from modules.contract import lab
 from modules.contract.clock import LabClock
 from octolab import labtime
@@ -19,12 +19,6 @@ from octolab import labtime
 
 class LabAwayError(Exception):
     """The document store cannot be reached, so the lab's time or its records are not known at the moment."""
-
-
-@lru_cache(maxsize=1)
-def store() -> DocumentStore:
-    """Return this process's document store."""
-    return DocumentStore(settings.MONGO_URL)
 
 
 @lru_cache(maxsize=1)

@@ -60,9 +60,8 @@ def main() -> int:
 
 def _demo_user(*, simulated: bool) -> dict[str, str]:
     """Return the demo user's credentials: a fresh token each time, the password only when it is made."""
-    from users.services import DEFAULT_SCOPES, create_token, create_user
-
     from users.models import Token, User
+    from users.services import DEFAULT_SCOPES, create_token, create_user
 
     user = User.objects.filter(username=DEMO_USER).first()
     password = ""

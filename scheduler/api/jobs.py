@@ -14,9 +14,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from octolab.api.errors import Problem
+from octolab.api.errors import invalid
 from octolab.api.pagination import PageQuery, envelope, page
-from octolab.api.parsers import StrictJSONParser, YAMLTextParser
+from octolab.api.parsers import StrictJSONParser, YAMLText, YAMLTextParser
 from octolab.api.serializers import CommaList, StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from scheduler.jobformat.model import JobDocument
@@ -357,10 +357,15 @@ def _again(request: Request, job: Job) -> Callable[[], Any]:
     return lambda: shown_job(_visible(request).get(pk=job.pk))
 
 
-def _document(request: Request) -> Any:
+def _document(request: Request) -> dict[str, Any] | str:
+    """Return the job in the body: parsed JSON, or the text of a YAML document."""
     data = request.data
-    if isinstance(data, dict) and set(data) == {"document"} and isinstance(data["document"], str):
-        return data["document"]
+    if isinstance(data, YAMLText):
+        return str(data)
+    if not isinstance(data, dict):
+        raise invalid(("", 'A job is a JSON object, or an object {"document": "…"} with its text as YAML.'))
+    if set(data) == {"document"} and isinstance(data["document"], str):
+        return str(data["document"])
     return data
 
 
@@ -369,5 +374,5 @@ def _idempotency_key(request: Request) -> str | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 200 or not all("!" <= char <= "~" for char in key):
-        raise Problem(422, "invalid", "Idempotency-Key has 1 to 200 visible ASCII characters without spaces.")
+        raise invalid(("Idempotency-Key", "A key has 1 to 200 visible ASCII characters and no space."))
     return key

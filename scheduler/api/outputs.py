@@ -120,6 +120,7 @@ class TaskOutput(serializers.ModelSerializer[Task]):
     """A task of a job."""
 
     samples: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
+    results = serializers.DictField(child=serializers.JSONField(), read_only=True, allow_null=True)
 
     class Meta:
         model = Task
@@ -156,9 +157,9 @@ class JobDetailOutput(JobOutput):
 
     spec = serializers.JSONField(read_only=True, help_text="The job as submitted; schema at `/api/v1/schemas/job`.")
     manifests = serializers.DictField(child=serializers.CharField(), read_only=True)
-    samples = SampleOutput(many=True, read_only=True, required=False)
-    tasks = TaskOutput(many=True, read_only=True, required=False)
-    steps = StepOutput(many=True, read_only=True, required=False)
+    samples = SampleOutput(many=True, required=False)
+    tasks = TaskOutput(many=True, required=False)
+    steps = StepOutput(many=True, required=False)
 
     class Meta(JobOutput.Meta):
         fields = (*JobOutput.Meta.fields, "spec", "manifests", "samples", "tasks", "steps")

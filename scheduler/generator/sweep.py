@@ -146,7 +146,11 @@ def _stepped(axis: Range, written: str | float, first: float, last: float, unit:
     ratio = (last - first) / step
     if ratio > MAX_SAMPLES:
         raise UnitError(f"this range has more than {MAX_SAMPLES} values")
-    return [first + index * step for index in range(math.floor(ratio + 1e-9) + 1)]
+    if round(ratio) >= 1 and abs(ratio - round(ratio)) < 1e-9 * ratio:
+        # it ends at the last value: hit that exactly
+        step = (last - first) / round(ratio)
+        ratio = round(ratio)
+    return [first + index * step for index in range(math.floor(ratio) + 1)]
 
 
 def _parts(value: str | float) -> tuple[float, str]:

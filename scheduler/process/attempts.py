@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
-from scheduler.process.failures import is_cleanup_of
 from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
@@ -202,11 +201,10 @@ class Attempts:
         return failed
 
     def settle(self, unit: Unit) -> None:
-        """Draw the consequences of a unit's completion: a clean-up that is over empties what its sample held."""
-        cleaned = [m.sample for m in unit.steps[-1].members if m.task.cleanup]
-        for sample in cleaned:
-            if not any(s.waiting and is_cleanup_of(s, sample) for s in sample.steps):
-                self.flow.failures.put_away(sample)
+        """Draw the consequences of a unit's completion: where a clean-up is over, the next may have to follow."""
+        for member in unit.steps[-1].members:
+            if member.task.cleanup:
+                self.flow.failures.clean_up(member.sample)
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])
 

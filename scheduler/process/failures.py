@@ -135,6 +135,7 @@ class Failures:
         flow = self.flow
         if sample.id is None or any(step.state in OCCUPYING or _runs(step) for step in sample.steps):
             return
+        self._leave(sample)
         stands = self.stands_in(sample)
         if stands is None:
             return
@@ -166,11 +167,18 @@ class Failures:
         last = next(reversed(sample.places), None)
         return None if last is None or self.flow.state.places.is_storage(last) else last
 
-    def put_away(self, sample: LiveSample) -> None:
-        """A lost sample's clean-up is done: whatever working places it held besides are empty."""
-        for resource in list(sample.places):
-            if not self.flow.state.places.is_storage(resource):
-                self.flow.give_back(resource, sample)
+    def _leave(self, sample: LiveSample) -> None:
+        """Give back what a sample has left although the transfer failed: it was fetched from where it was to arrive."""
+        fetched = {
+            resource
+            for step in sample.steps
+            if step.state == StepState.COMPLETED and is_cleanup_of(step, sample)
+            for resource in step.frees
+        }
+        for step in sample.steps:
+            if step.state in (StepState.FAILED, StepState.ABORTED) and fetched & set(step.takes):
+                for resource in step.frees:
+                    self.flow.give_back(resource, sample)
 
     def ask_to_collect(self, job: LiveJob, held: list[tuple[LiveSample, str]]) -> None:
         """Put samples away that still stand in working places; where nothing can, ask an operator."""

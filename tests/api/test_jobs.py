@@ -226,7 +226,18 @@ def test_an_unknown_job_is_not_there(ann: Person) -> None:
 
 
 def test_json_bodies_are_read_strictly(ann: Person) -> None:
-    for text in ('{"name": 1', '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '"\\ud800"', '{"a": "\\u0000"}', ""):
+    for text in (
+        '{"name": 1',
+        '{"a": 1, "a": 2}',
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '"\\ud800"',
+        '{"a": "\\u0000"}',
+        "",
+        "[]",
+        "null",
+        '"name: x"',
+    ):
         response = ann.client.generic("POST", URL, text, "application/json")
         assert response.status_code in {400, 422}, text
         assert json.loads(response.content)["detail"]

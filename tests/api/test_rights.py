@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
         204,
         frozenset({"owner", "elsewhere"}),
         frozenset({"owner", "scopeless", "elsewhere"}),
-        lambda w: {"token_id": w.owner.token.uid},
+        lambda w: {"token_id": w.owner.token and w.owner.token.uid},
     ),
     "GET projects": Case(200),
     "POST projects": Case(422, USERS, body={}),

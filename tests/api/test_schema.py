@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 import warnings
+from pathlib import Path
 
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
@@ -38,5 +42,18 @@ def test_every_route_is_described_with_its_problems() -> None:
             assert operation["x-scope"] == demand.scope
 
 
+def test_every_reference_resolves() -> None:
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)):
+        functools.reduce(lambda part, name: part[name], reference.split("/"), document)
+
+
 def test_no_route_ends_with_a_slash() -> None:
     assert not [route for route in api_views() if route.endswith("/")]
+
+
+def test_the_reference_page_has_every_route() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rest.md").read_text()
+    for entry in routes():
+        shown = re.sub(r"<\w+:(\w+)>", r"{\1}", entry.replace(" ", " /", 1))
+        assert f"`{shown}`" in page, f"docs/reference/rest.md lacks {shown}"

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.test import Client
 
-from analysis.documents import DocumentStore
+from analysis import results
 from modules.contract import clock
 from octolab import labtime
-from octolab.dashboard import thelab
 from tests.cast import World, make_world
 
 Browser = Callable[[str], Client]
@@ -20,12 +19,10 @@ Browser = Callable[[str], Client]
 def world(db: None, settings: object, mongo_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """One team, its job, everybody around, and the lab's clock."""
     settings.MONGO_URL = mongo_url  # type: ignore[attr-defined]
-    store = DocumentStore(mongo_url)
+    store = results.store()
     lab_clock = clock.resume(store.database, 600.0, simulated=True)
     monkeypatch.setattr(labtime, "clock", lambda: lab_clock)
-    thelab.store.cache_clear()
     yield make_world()
-    thelab.store.cache_clear()
     store.close()
 
 

@@ -38,7 +38,9 @@ def test_who_is_not_signed_in_or_not_active_is_sent_to_sign_in(world: World, sig
 
 
 def test_the_plan_shows_other_peoples_work_as_busy_without_names(world: World, signed_in: Browser) -> None:
-    Step.objects.filter(id=world.step.id).update(planned_start_lab_s=1e9, planned_end_lab_s=1e9 + 60, started_lab_s=None)
+    Step.objects.filter(id=world.step.id).update(
+        planned_start_lab_s=1e9, planned_end_lab_s=1e9 + 60, started_lab_s=None
+    )
     seen = signed_in("member").get("/lab/plan").content.decode()
     assert "secret recipe" in seen
     for name in ("outsider", "operator", "admin"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 from pymongo import MongoClient
 
@@ -13,6 +14,10 @@ from scheduler import catalogue
 from tests.jobs import lab
 from users.models import User
 from users.services import create_user
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("octolab", deadline=None)
+hypothesis.settings.load_profile("octolab")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -67,10 +68,8 @@ def test_refusals_show_how_to_write_it(written: str, unit: str, sentence: str) -
 
 @given(st.text(max_size=30), st.sampled_from(["s", "µL", "degC", "1"]))
 def test_any_text_is_a_number_or_refused(text: str, unit: str) -> None:
-    try:
+    with contextlib.suppress(UnitError):
         assert isinstance(to_unit(text, unit), float)
-    except UnitError:
-        pass
 
 
 @given(st.floats(1e-3, 1e6), st.sampled_from([("mL", "µL"), ("h", "s"), ("K", "degC"), ("µM", "mM")]))

@@ -19,7 +19,7 @@ from scheduler.generator import Expansion, StepRow
 from tests.jobs.lab import LABS, catalogue
 
 
-class TouchedOutsideMask(AssertionError):
+class TouchedOutsideMask(AssertionError):  # noqa: N818
     """An action asked for a device that its step does not mask."""
 
 
