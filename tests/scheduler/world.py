@@ -158,6 +158,10 @@ class World:
         """Submit jobs from a process of its own; return their ids."""
         return self._run([sys.executable, "-m", "tests.scheduler.submit", str(count)]).split()
 
+    def preview(self) -> list[float]:
+        """Preview a job from a process of its own; return its length in lab seconds and its number of steps."""
+        return [float(word) for word in self._run([sys.executable, "-m", "tests.scheduler.submit", "preview"]).split()]
+
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
