@@ -84,7 +84,7 @@ class Scheduler:
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
-        self.attempts = Attempts(self.flow, self.bench, self.manifests)
+        self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
         load_lab(self.state)

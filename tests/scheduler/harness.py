@@ -12,11 +12,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import redis
-from modules.contract.lab import Lab
-from modules.contract.manifest import Action, Device, Manifest, Resource, Step as ManifestStep, Task as ManifestTask
-from modules.contract.messages import CLOSED, Order
 
 from analysis.documents import DocumentStore
+from modules.contract.lab import Lab
+from modules.contract.manifest import Action, Device, Manifest, Resource
+from modules.contract.manifest import Step as ManifestStep
+from modules.contract.manifest import Task as ManifestTask
+from modules.contract.messages import CLOSED, Order
 from octolab.ids import new_id
 from scheduler import models
 from scheduler.process.leader import Leadership
@@ -51,17 +53,17 @@ def make_manifest(version: str = "1", *, title: str = "Work", capacities: dict[s
             name: Resource(capacity=sizes.get(name, capacity), storage=storage, cleanup=cleanup)
             for name, (capacity, storage, cleanup) in PLACES.items()
         },
-        tasks=tuple(
-            ManifestTask(
-                name=name,
-                title=title,
-                parameters={"type": "object", "properties": {}},
-                steps=(ManifestStep(name="run", action="run", duration_s="10"),),
-            )
-            for name in ("work", "tidy_slot", "tidy_cell")
-        )
-        + (_act(),),
+        tasks=(*(_plain(name, title) for name in ("work", "tidy_slot", "tidy_cell")), _act()),
         actions=(Action(name="run"), Action(name="safe", repeat_safe=True)),
+    )
+
+
+def _plain(name: str, title: str) -> ManifestTask:
+    return ManifestTask(
+        name=name,
+        title=title,
+        parameters={"type": "object", "properties": {}},
+        steps=(ManifestStep(name="run", action="run", duration_s="10"),),
     )
 
 
@@ -274,7 +276,7 @@ class FakeHost:
 
     def close(self, order: Order, state: str = "completed", **fields: Any) -> None:
         """Close an attempt; ``results`` and ``failed`` (sample ids) say how the members fared."""
-        if order.attempt_id not in self.executed and fields.get("touched", True):
+        if order.attempt_id not in self.executed and not fields.pop("refused", False):
             self.start(order)
         results, failed = fields.pop("results", {}), fields.pop("failed", ())
         outcomes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -208,7 +209,7 @@ class World:
         assert sorted(executed) == sorted(attended)
         for device in DEVICES:
             spans = sorted((start, end) for name, start, end in self.host.spans if name == device)
-            assert all(before[1] <= after[0] + 1e-6 for before, after in zip(spans, spans[1:], strict=False)), device
+            assert all(before[1] <= after[0] + 1e-6 for before, after in itertools.pairwise(spans)), device
         seqs = [row[0] for row in self.query("SELECT seq FROM scheduler_event ORDER BY seq")]
         assert seqs == list(range(1, len(seqs) + 1))
         times = {
