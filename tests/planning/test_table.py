@@ -102,7 +102,7 @@ def chain_in_a_busy_lab(draw) -> Problem:
     return Problem((*busy, mine), devices, (Resource("slots", 3),), fixed=tuple(fixed))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(chain_in_a_busy_lab())
 def test_a_chain_gets_the_earliest_start_of_every_step(problem):
     mine = problem.jobs[-1]
