@@ -116,7 +116,8 @@ class Intervals:
 
     def remove_loose(self, start: int, end: int) -> None:
         """Free an interval reserved with `add_loose`."""
-        self.loose.remove((start, end))
+        if (start, end) in self.loose:
+            self.loose.remove((start, end))
         self.remove(start, end)
 
     def copy(self) -> Intervals:

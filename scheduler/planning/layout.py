@@ -11,6 +11,7 @@ from typing import Any
 
 from scheduler.planning.calendars import (
     ALWAYS,
+    NEVER,
     Calendar,
     Families,
     Intervals,
@@ -32,10 +33,14 @@ from scheduler.planning.units import (
     make_variants,
     pinned_variant,
     placing_order,
+    pull_front,
 )
 
 SHARED = 1 << 30
 """Units of a device on which steps may keep still together: *use* takes them all, *still* one."""
+
+OPEN = NEVER
+"""Length of a hold that has begun and whose end has no place yet."""
 
 UNPLACED = ALWAYS
 """The start of a unit that has no place."""
@@ -57,6 +62,7 @@ class Layout:
         self.unit_of: dict[str, int] = {}
         self.job_units: dict[str, list[int]] = {}
         self.jobs: dict[str, Job] = {}
+        self.all_units: dict[str, list[int]] = {}
         self._device = {device.id: device for device in problem.devices}
         self._unary_of: dict[str, int] = {}
         self._other_of: dict[tuple[str, str], int] = {}
@@ -176,7 +182,13 @@ class Layout:
             if unit.pinned is None and len(unit.steps) > 1:
                 unit.variants = [variant for variant in unit.variants if self._possible(variant)]
         order = placing_order([unit for unit in made if unit.pinned is None])
+        for unit in made:
+            # A hold that is open must be closed: what closes it goes first.
+            for hold in unit.closes:
+                if unit.pinned is None and self.units[hold.first].pinned is not None:
+                    order = pull_front(self.units, order, unit.index)
         self.job_units[job.id] = order
+        self.all_units[job.id] = [unit.index for unit in made]
         self.jobs[job.id] = job
         return order
 
@@ -254,6 +266,9 @@ class Layout:
             base = hold_base(first, last, lags, shortest, longest)
             if one.pinned is not None:
                 base = max(base, self.now - one.pinned, one.variants[0].durations[0])
+                if atom[0] >= 0 and isinstance(self.other[atom[0]], Profile) and two.pinned is None:
+                    # It is open: nobody else gets it until it is known when it is closed.
+                    base = OPEN
             base = max(base, 1)
             kept_hold = HoldLink(atom[0], atom[3], one.index, begin, two.index, end, base)
             self.holds.append(kept_hold)

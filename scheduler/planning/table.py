@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scheduler.planning.calendars import NEVER, Families, Intervals, Level, Values
-from scheduler.planning.layout import UNPLACED, Layout
-from scheduler.planning.problem import Fixed, Problem
-from scheduler.planning.units import (
-    HoldLink,
-    Unit,
-    Variant,
-)
+from scheduler.planning.layout import OPEN, UNPLACED, Layout
+from scheduler.planning.problem import Fixed, Job, Problem
+from scheduler.planning.units import HoldLink, Unit, Variant, pull_front
+
+MOST_DELAYS = 12
+"""Later starts that are tried when a hold meets what cannot move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,9 @@ class MaskingTable(Layout):
 
     def __init__(self, problem: Problem, *, module_locks: bool = False) -> None:
         super().__init__(problem, module_locks=module_locks)
+        self.pinned_now: set[int] = set()
+        self.forced = 0
+        self._free_again = NEVER
         for fixed in problem.fixed:
             self._pin_in_place(fixed)
         self._pin_holds(self.holds)
@@ -133,9 +135,18 @@ class MaskingTable(Layout):
     def _stretch(self, hold: HoldLink, force: bool = False) -> int | None:
         """Extend a hold to its end; return when the capacity it lacks is free again, if it does."""
         begin, until, end = self._hold_span(hold)
+        calendar = self._calendar(hold.calendar)
+        if hold.base == OPEN:
+            calendar.remove(begin, until, hold.arg)
+            free = calendar.conflict(max(begin, self.now), max(end, self.now), hold.arg)
+            if free is not None and not force:
+                calendar.add(begin, until, hold.arg)
+                return free
+            calendar.add(begin, end, hold.arg)
+            hold.until = end
+            return None
         if end <= until:
             return None
-        calendar = self._calendar(hold.calendar)
         if isinstance(calendar, Values | Families):
             # These keep whole runs: take the short one out and put the long one in.
             calendar.remove(begin, until, hold.arg)
@@ -157,7 +168,7 @@ class MaskingTable(Layout):
             return
         begin, until, _ = self._hold_span(hold)
         calendar = self._calendar(hold.calendar)
-        if isinstance(calendar, Values | Families):
+        if hold.base == OPEN or isinstance(calendar, Values | Families):
             calendar.remove(begin, hold.until, hold.arg)
             calendar.add(begin, until, hold.arg)
         else:
@@ -206,12 +217,11 @@ class MaskingTable(Layout):
         low = dict(floor) if floor else {}
         position: dict[int, int] = {}
         raised: dict[tuple[int, int], int] = {}
-        budget = 60 * len(order) + 200
+        budget, tired = 60 * len(order) + 200, False
         i = 0
         while i < len(order):
             index = order[i]
-            movable = position if budget > 0 else {}
-            refusal, needs = self._try(index, low.get(index, -NEVER), movable, elastic)
+            refusal, needs = self._try(index, low.get(index, -NEVER), {} if tired else position, elastic)
             if refusal is not None:
                 self._rewind(order[:i])
                 return refusal
@@ -220,6 +230,14 @@ class MaskingTable(Layout):
                 i += 1
                 continue
             budget -= 1
+            if budget == 0 and not tired:
+                # The chase does not end: begin again and break what cannot be kept.
+                self._rewind(order[:i])
+                if not elastic:
+                    return Refusal(index, next(iter(needs)), "window")
+                tired, i, position = True, 0, {}
+                low = dict(floor) if floor else {}
+                continue
             for other, need in needs.items():
                 low[other] = max(low.get(other, -NEVER), need)
             if index in needs:
@@ -242,16 +260,7 @@ class MaskingTable(Layout):
 
     def _pull(self, order: list[int], at: int, i: int) -> None:
         """Move unit ``order[i]`` and its predecessors directly behind ``order[at]``: they keep losing."""
-        wanted = {order[i]}
-        front: list[int] = []
-        for index in reversed(order[at + 1 : i + 1]):
-            if index in wanted:
-                front.append(index)
-                unit = self.units[index]
-                wanted.update(other for other, table in unit.lo if max(map(max, table)) >= 0)
-        front.reverse()
-        chosen = set(front)
-        order[at + 1 : i + 1] = front + [index for index in order[at + 1 : i + 1] if index not in chosen]
+        order[at + 1 : i + 1] = pull_front(self.units, order[at + 1 : i + 1], order[i])
 
     def _try(
         self, index: int, low: int, movable: Container[int], elastic: bool
@@ -299,10 +308,43 @@ class MaskingTable(Layout):
         if best_needs:
             return None, best_needs
         self.seat(unit, best_variant, best)
-        return self._extend_holds(unit, movable, elastic)
+        refusal, needs = self._extend_holds(unit, movable)
+        if refusal is None or self._seat_around(unit, low, movable, elastic):
+            return None, needs
+        if not elastic:
+            return refusal, {}
+        self.seat(unit, best_variant, best)
+        return self._extend_holds(unit, movable, force=True)
+
+    def _seat_around(self, unit: Unit, low: int, movable: Container[int], elastic: bool) -> bool:
+        """Seat a unit later or in another variant, so that its holds do not meet what cannot move."""
+        for number, variant in enumerate(unit.variants):
+            time = max(unit.release, low)
+            for other, table in unit.lo:
+                if self.start[other] != UNPLACED:
+                    time = max(time, self.start[other] + table[self.chosen[other]][number])
+            for _ in range(MOST_DELAYS):
+                time = self.fit(variant, time)
+                if time >= NEVER or (not elastic and not self._in_time(unit, number, time)):
+                    break
+                self.seat(unit, number, time)
+                refusal, needs = self._extend_holds(unit, movable)
+                if refusal is None and not needs:
+                    return True
+                if needs:
+                    break
+                time = max(time + 1, min(self._free_again, time + variant.span + 1))
+        return False
+
+    def _in_time(self, unit: Unit, number: int, time: int) -> bool:
+        """Whether a start keeps the maximum lags from placed units and the deadline."""
+        for other, table, _ in unit.hi:
+            if self.start[other] != UNPLACED and time > self.start[other] + table[self.chosen[other]][number]:
+                return False
+        return unit.deadline is None or time + unit.variants[number].span <= unit.deadline
 
     def _extend_holds(
-        self, unit: Unit, movable: Container[int], elastic: bool
+        self, unit: Unit, movable: Container[int], *, force: bool = False
     ) -> tuple[Refusal | None, dict[int, int]]:
         for hold in (*unit.closes, *unit.opens):
             other = hold.first if hold.last == unit.index else hold.last
@@ -315,30 +357,56 @@ class MaskingTable(Layout):
             first = self.start[hold.first]
             own = hold.first == unit.index
             stuck = free >= NEVER or not (own or hold.first in movable)
-            if stuck and elastic:
+            if stuck and force:
                 self._stretch(hold, force=True)
+                self.forced += 1
                 continue
             self.unseat(unit.index)
             if stuck:
+                self._free_again = free
                 return Refusal(unit.index, None if own else hold.first, "hold"), {}
             return None, {hold.first: first + free - begin}
         return None, {}
 
+    def seat_exactly(self, index: int, start: int, variant: int) -> bool:
+        """Seat a unit at just this start if every rule allows it; return whether it did."""
+        unit = self.units[index]
+        if start < unit.release:
+            return False
+        for other, away in unit.lo:
+            at = self.start[other]
+            if at != UNPLACED and start < at + away[self.chosen[other]][variant]:
+                return False
+        if not self._in_time(unit, variant, start) or self.fit(unit.variants[variant], start) != start:
+            return False
+        self.seat(unit, variant, start)
+        refusal, needs = self._extend_holds(unit, ())
+        return refusal is None and not needs
+
     def _pin_in_place(self, fixed: Fixed) -> None:
         unit = self.units[self.unit_of[fixed.step]]
         variant = unit.variants[0]
+        # What is over occupies nothing any more, unless it opened a hold.
+        present = fixed.end > self.now or bool(unit.opens)
+        if present:
+            self.pinned_now.add(unit.index)
         for number, offset, length in variant.unary:
             self.unary[number].add_loose(fixed.start + offset, fixed.start + offset + length)
         for number, offset, length, arg in variant.other:
             begin = fixed.start + offset
-            if begin + length > self.now or isinstance(self.other[number], Level):
+            if present or isinstance(self.other[number], Level):
                 self.other[number].add(begin, begin + length, arg)
         self.start[unit.index], self.chosen[unit.index] = fixed.start, 0
 
-    def _pin_holds(self, holds: Iterable[HoldLink]) -> None:
+    def _pin_holds(self, holds: Iterable[HoldLink]) -> bool:
+        """Extend holds between fixed steps; return whether they lie on what others have reserved."""
+        clash = False
         for hold in holds:
-            if UNPLACED not in (self.start[hold.first], self.start[hold.last]) and hold.until is None:
+            placed = UNPLACED not in (self.start[hold.first], self.start[hold.last])
+            if placed and hold.until is None and self._stretch(hold) is not None:
+                clash = True
                 self._stretch(hold, force=True)
+        return clash
 
     def place_job(self, job: str, *, elastic: bool = False) -> Refusal | None:
         """Place a known job."""
@@ -387,3 +455,21 @@ class MaskingTable(Layout):
                 first = min(first, start)
                 last = max(last, start + unit.variants[self.chosen[index]].span)
         return first, last
+
+
+def arrival_order(problem: Problem, table: MaskingTable) -> list[Job]:
+    """Return the jobs with those under way first, then by release, then as in the file."""
+    under_way = {table.units[table.unit_of[fixed.step]].job for fixed in problem.fixed}
+    return sorted(problem.jobs, key=lambda job: (job.id not in under_way, job.release))
+
+
+def say_refusal(table: MaskingTable, refusal: Refusal) -> str:
+    """Say why a unit has no place, for a person."""
+    unit = table.units[refusal.unit]
+    steps = " and ".join(unit.steps)
+    if refusal.rule == "deadline":
+        return f"{steps} cannot end before the deadline at {unit.deadline}"
+    if refusal.culprit is not None:
+        other = " and ".join(table.units[refusal.culprit].steps)
+        return f"{steps} cannot be placed in time after {other}, which cannot move"
+    return f"{steps} needs more than there is"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from scheduler.planning.calendars import Run
 from scheduler.planning.problem import Fixed, Lag, Step
 
 MOST_VARIANTS = 64
@@ -221,6 +220,19 @@ def placing_order(units: Sequence[Unit]) -> list[int]:
     return order
 
 
+def pull_front(units: Sequence[Unit], order: list[int], index: int) -> list[int]:
+    """Return the order with one unit and all its predecessors first."""
+    wanted = {index}
+    front = []
+    for at in reversed(order[: order.index(index) + 1]):
+        if at in wanted:
+            front.append(at)
+            wanted.update(other for other, table in units[at].lo if max(map(max, table)) >= 0)
+    front.reverse()
+    chosen = set(front)
+    return front + [other for other in order if other not in chosen]
+
+
 def hold_base(
     first: str, last: str, lags: Iterable[Lag], shortest: dict[str, int], longest: dict[str, int]
 ) -> int:
@@ -245,9 +257,3 @@ def hold_base(
                 far[other] = far[at] + length
                 queue.append(other)
     return max(far.get(last, 0) + shortest[last], shortest[first])
-
-
-__all__ = [
-    "HoldLink", "Run", "Unit", "Variant", "group_rigid", "hold_base", "link", "make_variants",
-    "pinned_variant", "placing_order", "points",
-]  # fmt: skip

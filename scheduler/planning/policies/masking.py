@@ -1,0 +1,192 @@
+"""The masking table as a planner: insert everything in the best of several orders, then search over the
+order.
+
+What is ordered depends on the problem. Jobs, when there are several and their flow matters. Single units,
+when only the makespan counts and no maximum lag ties them. All units in one list, repaired as a whole, when a
+project is tied together by maximum lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.planning.limits import Clock
+from scheduler.planning.network import alone
+from scheduler.planning.plan import Plan
+from scheduler.planning.policies.base import Request, better, judge, rejudge
+from scheduler.planning.search import (
+    WORST,
+    Cost,
+    Evaluator,
+    Group,
+    ListEvaluator,
+    PrecedenceMove,
+    improve,
+)
+from scheduler.planning.sequences import dispatch_order, predecessors, tails
+from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
+
+
+def plan(request: Request) -> Plan:
+    """Insert, search within the limits, and return the best plan found or the incumbent."""
+    clock = Clock(request.limits)
+    incumbent = None if request.incumbent is None else rejudge(request, request.incumbent)
+    if not any(step.id for step in request.problem.steps()):
+        return judge(request, ({}, {}, {}), "masking")
+    starts = [_start(request, arrange, clock) for arrange in _arrangements(request)]
+    start = min(starts, key=lambda candidate: candidate.cost)
+    if request.limits.bounded and len(start.order) > 1:
+        _search(request, start, incumbent)
+    return better(_finish(request, start), incumbent)
+
+
+@dataclass(slots=True)
+class _Start:
+    """An arrangement of the units into groups, its table, and the best order so far."""
+
+    table: MaskingTable
+    groups: list[Group]
+    evaluate: Evaluator
+    order: list[int]
+    cost: Cost
+    move: PrecedenceMove | None
+
+
+def _arrangements(request: Request) -> list[str]:
+    """Return which kinds of order to try; the best one is searched on."""
+    if request.objective == "makespan":
+        return ["jobs", "units", "list"] if len(request.problem.jobs) == 1 else ["jobs", "units"]
+    return ["jobs"]
+
+
+def _start(request: Request, arrange: str, clock: Clock) -> _Start:
+    problem = request.problem
+    table = MaskingTable(problem)
+    groups = _groups(table, arrange)
+    kind = ListEvaluator if arrange == "list" else Evaluator
+    evaluate = kind(problem, table, groups, request.objective, request.incumbent, clock)
+    best: list[int] = list(range(len(groups)))
+    cost: Cost = WORST
+    for order in _orders(request, table, groups, arrange):
+        if cost is not WORST and clock.over():
+            break
+        found = evaluate(order, limit=cost)
+        if found < cost:
+            best, cost = list(order), found
+    move = None if arrange == "jobs" else PrecedenceMove(predecessors(table, groups))
+    return _Start(table, groups, evaluate, best, cost, move)
+
+
+def _search(request: Request, start: _Start, incumbent: Plan | None) -> None:
+    def tell(_: Cost) -> None:
+        if request.progress is not None:
+            found = judge(request, start.table.spans(), "masking")
+            request.progress(start.evaluate.clock.spent(), better(found, incumbent))
+
+    start.order, start.cost = improve(
+        start.evaluate, start.order, start.cost, request.seed, move=start.move, on_better=tell
+    )
+
+
+def _finish(request: Request, start: _Start) -> Plan:
+    table = start.table
+    start.evaluate.snapshots = {}
+    start.evaluate(start.order)
+    unplaced = {}
+    for group in start.groups:
+        if any(table.start[index] == UNPLACED for index in group.units):
+            refusal = table.place([index for index in group.units if table.start[index] == UNPLACED])
+            if refusal is not None:
+                unplaced[table.units[group.units[0]].job] = say_refusal(table, refusal)
+    return judge(request, table.spans(), "masking", unplaced)
+
+
+def _groups(table: MaskingTable, arrange: str) -> list[Group]:
+    groups = []
+    for number, job in enumerate(table.problem.jobs):
+        units = table.job_units[job.id]
+        if not units:
+            continue
+        if arrange == "jobs":
+            groups.append(Group(units, number))
+        elif arrange == "list":
+            groups.extend(Group([index], number) for index in units)
+        else:
+            groups.extend(Group(part, number) for part in _tied(table, units))
+    return groups
+
+
+def _tied(table: MaskingTable, units: list[int]) -> list[list[int]]:
+    """Split a job's units into parts that no maximum lag ties together, in placing order."""
+    root = {index: index for index in units}
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            index = root[index]
+        return index
+
+    for index in units:
+        for other, away, cost in table.units[index].hi:
+            # The mirror of a plain precedence is no tie: it bounds a predecessor by its successor.
+            if other in root and (cost is not None or max(map(max, away)) >= 0):
+                root[find(index)] = find(other)
+        for hold in (*table.units[index].opens, *table.units[index].closes):
+            if hold.first in root and hold.last in root:
+                root[find(hold.first)] = find(hold.last)
+    parts: dict[int, list[int]] = {}
+    for index in units:
+        parts.setdefault(find(index), []).append(index)
+    return list(parts.values())
+
+
+def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange: str) -> list[Sequence[int]]:
+    """Return orders to start from, most promising first."""
+    problem = request.problem
+    numbers = range(len(groups))
+    if arrange != "jobs":
+        tail = tails(table)
+        rank = [max(tail[index] for index in group.units) for group in groups]
+        by_tail = sorted(numbers, key=lambda n: (-rank[n], n))
+        if arrange == "list":
+            return [list(numbers), by_tail]
+        return [dispatch_order(table, groups, rank), by_tail, list(numbers)]
+    length = alone(problem)
+    jobs = [problem.jobs[group.job] for group in groups]
+    under_way = {table.units[table.unit_of[fixed.step]].job for fixed in problem.fixed}
+    first = [job.id not in under_way for job in jobs]
+    weight = [max(1, job.weight) for job in jobs]
+    orders: list[Sequence[int]] = []
+    if request.incumbent is not None:
+        starts = request.incumbent.starts
+        when = [min((starts[s.id] for s in job.steps() if s.id in starts), default=1 << 60) for job in jobs]
+        orders.append(sorted(numbers, key=lambda n: (when[n], jobs[n].release, n)))
+    orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release, n)))
+    orders.append(
+        sorted(numbers, key=lambda n: (first[n], jobs[n].release + length[jobs[n].id] / weight[n], n))
+    )
+    orders.append(sorted(numbers, key=lambda n: (first[n], length[jobs[n].id] / weight[n], n)))
+    orders.append(sorted(numbers, key=lambda n: (first[n], -length[jobs[n].id], n)))
+    work = _busiest_work(table, groups)
+    orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release + 3 * work[n] / weight[n], n)))
+    orders.append(sorted(numbers, key=lambda n: (first[n], work[n] / weight[n], n)))
+    return orders
+
+
+def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
+    """Return each group's time on the device that all together need most."""
+    work: list[dict[int, int]] = []
+    for group in groups:
+        own: dict[int, int] = {}
+        for index in group.units:
+            for number, _, length in table.units[index].variants[0].unary:
+                own[number] = own.get(number, 0) + length
+        work.append(own)
+    total: dict[int, int] = {}
+    for own in work:
+        for number, length in own.items():
+            total[number] = total.get(number, 0) + length
+    if not total:
+        return [0] * len(groups)
+    busiest = max(total, key=lambda number: total[number])
+    return [own.get(busiest, 0) for own in work]

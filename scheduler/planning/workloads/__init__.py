@@ -1,0 +1,1 @@
+"""Workloads to measure planners with: OCTOPUS's experiments, and seeded loads of a synthetic lab."""
