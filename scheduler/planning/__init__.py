@@ -1,1 +1,100 @@
-"""Plan the work of a laboratory: a problem in, a checked plan out. No database, no clock, no Django."""
+"""Plan the work of a laboratory: a problem in, a checked plan out. No database, no clock, no Django.
+
+This is the public face. What loads a solver is imported when it is asked for: importing this package, and
+using the live table, needs neither ortools nor numpy.
+"""
+
+from scheduler.planning.bounds import flow_bound, lower_bound, makespan_bound
+from scheduler.planning.checker import Violation, check, hard_violations
+from scheduler.planning.codec import (
+    DecodeError,
+    dump_plan,
+    dump_problem,
+    json_schema,
+    load_plan,
+    load_problem,
+)
+from scheduler.planning.formats import FormatError, read
+from scheduler.planning.limits import Limits
+from scheduler.planning.live import LiveTable
+from scheduler.planning.objective import Objective, job_finishes, mean_weighted_flow
+from scheduler.planning.plan import Diff, Move, Plan, diff
+from scheduler.planning.policies import POLICIES, UnknownPolicyError, make_plan
+from scheduler.planning.problem import (
+    Blocked,
+    Demand,
+    Device,
+    Draw,
+    Fixed,
+    Hold,
+    Job,
+    Lag,
+    Mode,
+    Outage,
+    Problem,
+    ProblemError,
+    Refill,
+    Resource,
+    Setting,
+    Setup,
+    Step,
+    Stock,
+    Task,
+    Use,
+)
+from scheduler.planning.repair import repair
+from scheduler.planning.table import MaskingTable, Placement
+from scheduler.planning.validate import validate
+
+__all__ = [
+    "POLICIES",
+    "Blocked",
+    "DecodeError",
+    "Demand",
+    "Device",
+    "Diff",
+    "Draw",
+    "Fixed",
+    "FormatError",
+    "Hold",
+    "Job",
+    "Lag",
+    "Limits",
+    "LiveTable",
+    "MaskingTable",
+    "Mode",
+    "Move",
+    "Objective",
+    "Outage",
+    "Placement",
+    "Plan",
+    "Problem",
+    "ProblemError",
+    "Refill",
+    "Resource",
+    "Setting",
+    "Setup",
+    "Step",
+    "Stock",
+    "Task",
+    "UnknownPolicyError",
+    "Use",
+    "Violation",
+    "check",
+    "diff",
+    "dump_plan",
+    "dump_problem",
+    "flow_bound",
+    "hard_violations",
+    "job_finishes",
+    "json_schema",
+    "load_plan",
+    "load_problem",
+    "lower_bound",
+    "make_plan",
+    "makespan_bound",
+    "mean_weighted_flow",
+    "read",
+    "repair",
+    "validate",
+]

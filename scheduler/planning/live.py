@@ -102,6 +102,10 @@ class LiveTable:
             return Placement(self.now, self.now, False, 0, "nothing of it is planned")
         return Placement(min(starts), max(ends), True, broken(self.table, self.table.job_units[job]))
 
+    def job_of(self, step: str) -> str:
+        """Return the id of a step's job."""
+        return self._job_of[step]
+
     def _span(self, step: str) -> tuple[int, int] | None:
         table = self.table
         unit = table.units[table.unit_of[step]]
@@ -110,6 +114,31 @@ class LiveTable:
             return None
         variant, i = unit.variants[table.chosen[unit.index]], unit.steps.index(step)
         return start + variant.offsets[i], start + variant.offsets[i] + variant.durations[i]
+
+    def next_start(self) -> int | None:
+        """Return the first planned start in ticks of a step that is not fixed; `None` if all are."""
+        table = self.table
+        starts = [
+            start
+            for unit, start in zip(table.units, table.start, strict=True)
+            if start != UNPLACED and unit.pinned is None and unit.steps
+        ]
+        return min(starts, default=None)
+
+    def due(self, now: int) -> list[tuple[int, str]]:
+        """Return (planned start, step) of what should have started by `now` and is not fixed, in that order."""
+        table, found = self.table, []
+        for unit, start in zip(table.units, table.start, strict=True):
+            if start != UNPLACED and start <= now and unit.pinned is None:
+                offsets = unit.variants[table.chosen[unit.index]].offsets
+                rows = zip(offsets, unit.steps, strict=True)
+                found.extend((start + offset, name) for offset, name in rows if start + offset <= now)
+        return sorted(found)
+
+    def mode_of(self, step: str) -> int:
+        """Return the index of a step's planned mode."""
+        unit = self.table.units[self.table.unit_of[step]]
+        return unit.variants[self.table.chosen[unit.index]].modes[unit.steps.index(step)]
 
     # --- jobs
 
@@ -259,9 +288,7 @@ class LiveTable:
         job = self._jobs[self._job_of[step]]
         if mode is None:
             old = self._fixed.get(step)
-            unit = self.table.units[self.table.unit_of[step]]
-            planned = unit.variants[self.table.chosen[unit.index]].modes[unit.steps.index(step)]
-            mode = old.mode if old is not None else planned
+            mode = old.mode if old is not None else self.mode_of(step)
         fixed = Fixed(step, start, end, mode, state)
         if self._fixed.get(step) == fixed:
             return not self.dirty

@@ -1,0 +1,241 @@
+"""The command line: ``python -m scheduler.planning solve|check|bench|show``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from scheduler.planning import gantt
+from scheduler.planning.checker import check as check_plan
+from scheduler.planning.codec import DecodeError, dump_plan, load_plan
+from scheduler.planning.formats import READERS, FormatError, read
+from scheduler.planning.limits import Limits
+from scheduler.planning.objective import ObjectiveName
+from scheduler.planning.plan import Plan
+from scheduler.planning.policies import POLICIES, UnknownPolicyError, make_plan
+from scheduler.planning.problem import Problem, ProblemError
+
+app = typer.Typer(help="Plan laboratory work: a problem in, a checked plan out.", no_args_is_help=True)
+console = Console()
+errors = Console(stderr=True)
+
+FileArgument = Annotated[Path, typer.Argument(help="Problem file; for slab a folder.", show_default=False)]
+FormatOption = Annotated[str, typer.Option("--format", help=" | ".join(READERS))]
+CopiesOption = Annotated[int, typer.Option(min=1, help="Repeat every job (S-LAB's xN).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+def _read(path: Path, form: str, copies: int) -> Problem:
+    try:
+        return read(path, form, copies)
+    except (FormatError, DecodeError) as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from error
+    except OSError as error:
+        errors.print(f"[red]cannot read {path}: {error.strerror}[/red]")
+        raise typer.Exit(2) from error
+
+
+def _objective(name: str) -> ObjectiveName:
+    if name == "makespan":
+        return "makespan"
+    if name == "flow":
+        return "flow"
+    if name == "lab":
+        return "lab"
+    errors.print(f"[red]no objective is called {name!r}; there are makespan, flow and lab[/red]")
+    raise typer.Exit(2)
+
+
+@app.command()
+def solve(
+    file: FileArgument,
+    form: FormatOption = "octolab",
+    copies: CopiesOption = 1,
+    policy: Annotated[str, typer.Option(help=" | ".join(POLICIES))] = "optimal",
+    objective: Annotated[str, typer.Option(help="makespan | flow | lab")] = "",
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of wall time.")] = None,
+    cpu_limit: Annotated[float | None, typer.Option(help="Seconds of process time.")] = None,
+    deterministic_limit: Annotated[float | None, typer.Option(help="Units of counted work.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 2,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the plan to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan a problem and report status, objective, bound, gap, starts and modes.
+
+    The default objective is makespan for the instance formats and lab for octolab's own. Exit code 1: no
+    feasible plan was found.
+    """
+    problem = _read(file, form, copies)
+    name = _objective(objective or ("lab" if form == "octolab" else "makespan"))
+    limits = Limits(time_limit, cpu_limit, deterministic_limit, workers)
+    if not limits.bounded:
+        limits = Limits(wall=10.0, workers=workers)
+    begin = time.perf_counter()
+    try:
+        plan = _with_progress(
+            lambda tell: make_plan(problem, policy, limits=limits, seed=seed, objective=name, progress=tell),
+            quiet=as_json,
+        )
+    except (ProblemError, UnknownPolicyError) as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from error
+    seconds = time.perf_counter() - begin
+    if out is not None:
+        out.write_text(dump_plan(plan), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(answer(problem, plan, seconds)))
+    else:
+        _report(problem, plan, seconds)
+    if plan.status in ("infeasible", "unknown"):
+        raise typer.Exit(1)
+
+
+def answer(problem: Problem, plan: Plan, seconds: float) -> dict[str, Any]:
+    """Return what ``solve --json`` prints; starts and modes stand by operation in file order."""
+    names = [step.id for step in problem.steps()]
+    feasible = bool(plan.objective) and plan.objective[0] == 0
+    return {
+        "status": plan.status,
+        "objective": plan.objective[2] if feasible else None,
+        "objective_name": plan.objective_name,
+        "objective_tuple": list(plan.objective),
+        "bound": plan.bound,
+        "gap": plan.gap,
+        "makespan": plan.makespan if feasible else None,
+        "starts": [plan.starts.get(name) for name in names],
+        "modes": [plan.modes.get(name) for name in names],
+        "steps": names,
+        "method": plan.method,
+        "seed": plan.seed,
+        "tick_seconds": problem.tick,
+        "unplaced": dict(plan.unplaced),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _with_progress(run: Callable[[Callable[[float, Plan], None]], Plan], *, quiet: bool) -> Plan:
+    if quiet:
+        return run(lambda _spent, _plan: None)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("planning", total=1.0)
+
+        def tell(spent: float, plan: Plan) -> None:
+            progress.update(task, completed=min(1.0, spent), description=f"best {plan.objective}")
+
+        return run(tell)
+
+
+def _report(problem: Problem, plan: Plan, seconds: float) -> None:
+    gap = "unknown" if plan.gap is None else f"{100 * plan.gap:.1f} %"
+    console.print(
+        f"[bold]{problem.name or 'problem'}[/bold]: {plan.status} by {plan.method} in {seconds:.2f} s"
+    )
+    console.print(f"{plan.objective_name} {plan.objective}, bound {plan.bound}, gap {gap}")
+    for job, reason in plan.unplaced.items():
+        console.print(f"[red]job {job} has no place: {reason}[/red]")
+    console.print(gantt.text(problem, plan, console.width), highlight=False)
+
+
+@app.command()
+def check(
+    file: FileArgument,
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file, as `solve --out` writes it.")],
+    form: FormatOption = "octolab",
+    copies: CopiesOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a plan against its problem and name every violation. Exit code 1: the plan must not be used."""
+    problem = _read(file, form, copies)
+    plan = _plan(plan_file, problem)
+    found = check_plan(problem, plan)
+    hard = [violation for violation in found if violation.hard]
+    if as_json:
+        rows = [{"kind": v.kind, "hard": v.hard, "sentence": v.sentence, "amount": v.amount} for v in found]
+        typer.echo(json.dumps({"valid": not hard, "makespan": plan.makespan, "violations": rows}))
+    else:
+        for violation in found:
+            console.print(f"[{'red' if violation.hard else 'yellow'}]{violation.kind}[/]: {violation}")
+        verdict = "[red]must not be used[/red]" if hard else "[green]keeps every rule[/green]"
+        console.print(f"{plan_file}: {verdict}; makespan {plan.makespan}")
+    if hard:
+        raise typer.Exit(1)
+
+
+def _plan(path: Path, problem: Problem | None = None) -> Plan:
+    """Read a plan file, or the JSON answer of `solve` if the problem is at hand."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        if problem is not None and isinstance(data, dict) and isinstance(data.get("starts"), list):
+            return _plan_of_answer(problem, data)
+        return load_plan(text)
+    except (DecodeError, json.JSONDecodeError) as error:
+        errors.print(f"[red]{path}: {error}[/red]")
+        raise typer.Exit(2) from error
+    except OSError as error:
+        errors.print(f"[red]cannot read {path}: {error.strerror}[/red]")
+        raise typer.Exit(2) from error
+
+
+def _plan_of_answer(problem: Problem, data: dict[str, Any]) -> Plan:
+    starts, ends, modes = {}, {}, {}
+    fixed = {item.step: item for item in problem.fixed}
+    for step, start, mode in zip(problem.steps(), data["starts"], data["modes"], strict=True):
+        if start is not None and mode is not None:
+            starts[step.id], modes[step.id] = start, mode
+            length = step.modes[mode].duration
+            ends[step.id] = fixed[step.id].end if step.id in fixed else start + length
+    return Plan(starts, ends, modes)
+
+
+@app.command()
+def show(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file.")],
+    problem_file: Annotated[
+        Path | None, typer.Option("--problem", help="The problem: rows are devices.")
+    ] = None,
+    form: FormatOption = "octolab",
+    copies: CopiesOption = 1,
+    svg: Annotated[Path | None, typer.Option(help="Write a Gantt chart to this SVG file.")] = None,
+) -> None:
+    """Draw a plan in the terminal, and as SVG if asked."""
+    given = None if problem_file is None else _read(problem_file, form, copies)
+    plan = _plan(plan_file, given)
+    problem = given or gantt.stand_in(plan)
+    console.print(gantt.text(problem, plan, console.width), highlight=False)
+    if svg is not None:
+        svg.write_text(gantt.svg(problem, plan), encoding="utf-8")
+        console.print(f"wrote {svg}")
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or `list`.")] = "list",
+    data: Annotated[Path | None, typer.Option(help="Folder with the public instances.")] = None,
+    cpu: Annotated[float, typer.Option(help="CPU seconds for each planning call.")] = 5.0,
+    policy: Annotated[str, typer.Option(help="Policy that is measured.")] = "masking",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of random loads.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure planners and print ours, the baselines and the best known values side by side."""
+    from scheduler.planning.bench import SUITES, Settings
+
+    if suite == "list" or suite not in SUITES:
+        for name, entry in SUITES.items():
+            console.print(f"[bold]{name:12}[/bold] {(entry.__doc__ or '').splitlines()[0]}")
+        raise typer.Exit(0 if suite == "list" else 2)
+    table = SUITES[suite](Settings(data, cpu, policy, seeds, console))
+    if as_json:
+        typer.echo(json.dumps(table.data()))
+    else:
+        table.show(console)
