@@ -10,10 +10,10 @@ Setup times are taken to satisfy the triangle inequality.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -22,40 +22,70 @@ from ortools.sat.python import cp_model
 from scheduler.planning.network import alone
 from scheduler.planning.objective import STRETCH_LIMIT, TARDINESS_FACTOR, ObjectiveName
 from scheduler.planning.plan import Plan
-from scheduler.planning.problem import Device, Hold, Index, Job, Lag, Problem, Resource, Stock, all_lags
+from scheduler.planning.policies.base import Spans
+from scheduler.planning.problem import (
+    Device,
+    Hold,
+    Index,
+    Job,
+    Lag,
+    Mode,
+    Problem,
+    Resource,
+    Stock,
+    Use,
+    all_lags,
+)
+from scheduler.planning.solver import Answer, Effort, solve
 
 Expression = Any
 """A number, or a linear expression of CP-SAT."""
 
-STOP_POLL_S = 0.05
+
+def _intervals(spans: Iterable[_Span]) -> list[cp_model.IntervalVar]:
+    """Return the intervals of those that are not constant."""
+    return [span.interval for span in spans if span.interval is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """Bounds of one call of the solver."""
+class Digest:
+    """What every model of one problem needs to look up: made once, used by hundreds of neighbourhoods."""
 
-    wall_s: float | None = None
-    deterministic: float | None = None
-    workers: int = 2
-    seed: int = 0
-    stop: Callable[[], bool] | None = None
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.index: Index = problem.index()
+        self.lags = list(all_lags(problem))
+        self.lags_of: dict[str, list[int]] = defaultdict(list)
+        for number, lag in enumerate(self.lags):
+            self.lags_of[lag.first].append(number)
+            if lag.second != lag.first:
+                self.lags_of[lag.second].append(number)
+        self.holds: dict[str, list[Hold]] = defaultdict(list)
+        covered: set[tuple[str, str]] = set()
+        for job in problem.jobs:
+            for hold in job.holds:
+                self.holds[hold.resource].append(hold)
+                if hold.resource in self.index.device:
+                    order = [step.id for step in self.index.task_of[hold.first].steps]
+                    inside = order[order.index(hold.first) : order.index(hold.last) + 1]
+                    covered.update((hold.resource, name) for name in inside)
+        self.uses: dict[str, list[tuple[str, int, Use]]] = defaultdict(list)
+        self.demands: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+        for name, step in self.index.step.items():
+            for number, mode in enumerate(step.modes):
+                self._add(name, number, mode, covered)
 
+    def _add(self, name: str, number: int, mode: Mode, covered: set[tuple[str, str]]) -> None:
+        for use in mode.uses:
+            if (use.device, name) not in covered:
+                self.uses[use.device].append((name, number, use))
+        for demand in mode.demands:
+            if demand.quantity:
+                self.demands[demand.resource].append((name, number, demand.quantity))
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the solver found.
-
-    `status` is ``optimal``, ``feasible``, ``infeasible`` or ``unknown``; `bound` is a proven lower bound of the
-    minimised value; times and modes are None without a solution. `work` is the deterministic time used.
-    """
-
-    status: str
-    value: int | None = None
-    bound: int | None = None
-    starts: dict[str, int] | None = None
-    ends: dict[str, int] | None = None
-    modes: dict[str, int] | None = None
-    work: float = 0.0
+    @cached_property
+    def alone(self) -> dict[str, int]:
+        """The time alone of each job, by id."""
+        return alone(self.problem)
 
 
 @dataclass(slots=True)
@@ -80,21 +110,30 @@ class ScheduleModel:
 
     Parameters
     ----------
-    problem
-        What has to be planned.
+    digest
+        The problem, digested.
     horizon
         No step ends later, in ticks.
     free
         Ids of the steps to decide; None for all that are not fixed. All others stand where `kept` has them.
     kept
         The plan that constants and hints come from.
+    latest
+        Latest end by job where it is earlier than the horizon.
     """
 
     def __init__(
-        self, problem: Problem, horizon: int, free: Collection[str] | None = None, kept: Plan | None = None
+        self,
+        digest: Digest,
+        horizon: int,
+        free: Collection[str] | None = None,
+        kept: Plan | None = None,
+        *,
+        latest: Mapping[str, int] | None = None,
+        hint: bool = True,
     ) -> None:
-        self.problem, self.horizon, self.kept = problem, horizon, kept
-        self.index: Index = problem.index()
+        self.digest, self.problem, self.index = digest, digest.problem, digest.index
+        self.horizon, self.kept, self.latest, self.hint = horizon, kept, latest or {}, hint
         self.cp = cp_model.CpModel()
         self.start: dict[str, Expression] = {}
         self.end: dict[str, Expression] = {}
@@ -109,13 +148,17 @@ class ScheduleModel:
                 self._decide(step)
             else:
                 self._keep(step)
-        self.excess = [excess for lag in all_lags(problem) for excess in self._lag(lag)]
-        for job in problem.jobs:
+        touched = sorted({n for step in self._decided for n in self.digest.lags_of.get(step, ())})
+        self.excess = [excess for n in touched for excess in self._lag(self.digest.lags[n])]
+        self.kept_windows = self._kept_windows(set(touched))
+        for job in self.problem.jobs:
             self._deadline(job)
-        self._devices()
-        self._resources()
+        for device in self.problem.devices:
+            self._device(device)
+        for resource in self.problem.resources:
+            self._resource(resource)
         self._settings()
-        for stock in problem.stocks:
+        for stock in self.problem.stocks:
             self._stock(stock)
 
     # --- steps
@@ -134,8 +177,10 @@ class ScheduleModel:
     def _decide(self, name: str) -> None:
         step = self.index.step[name]
         durations = [mode.duration for mode in step.modes]
-        earliest = max(self.problem.now, self.index.job_of[name].release, step.earliest)
-        latest = max(earliest, self.horizon - min(durations))
+        job = self.index.job_of[name]
+        earliest = max(self.problem.now, job.release, step.earliest)
+        horizon = min(self.horizon, self.latest.get(job.id, self.horizon))
+        latest = max(earliest, horizon - min(durations))
         start = self.cp.new_int_var(earliest, latest, f"s:{name}")
         self.start[name] = start
         if len(durations) == 1:
@@ -146,10 +191,10 @@ class ScheduleModel:
             self.cp.add_exactly_one(chosen)
             self.mode[name] = list(chosen)
             # A variable of its own, since the ends of intervals (holds) have to be affine.
-            self.end[name] = self.cp.new_int_var(earliest, max(earliest, self.horizon), f"e:{name}")
+            self.end[name] = self.cp.new_int_var(earliest, max(earliest, horizon), f"e:{name}")
             length = sum(duration * literal for duration, literal in zip(durations, chosen, strict=True))
             self.cp.add(self.end[name] == start + length)
-        if self.kept is not None and name in self.kept.starts:
+        if self.hint and self.kept is not None and name in self.kept.starts:
             self.cp.add_hint(start, min(max(self.kept.starts[name], earliest), latest))
             if len(durations) > 1:
                 for number, literal in enumerate(self.mode[name]):
@@ -160,8 +205,6 @@ class ScheduleModel:
 
     def _lag(self, lag: Lag) -> Iterator[tuple[Expression, int]]:
         """Add a lag; yield the excess variable and its cost if its maximum is soft."""
-        if lag.first not in self._decided and lag.second not in self._decided:
-            return
         gap = self._point(lag.second, lag.second_point) - self._point(lag.first, lag.first_point)
         if lag.min is not None:
             self.cp.add(gap >= lag.min)
@@ -173,6 +216,15 @@ class ScheduleModel:
             excess = self.cp.new_int_var(0, 2 * self.horizon, "")
             self.cp.add(gap - excess <= lag.max)
             yield excess, lag.cost
+
+    def _kept_windows(self, touched: set[int]) -> int:
+        """Return what soft windows between constants cost."""
+        total = 0
+        for number, lag in enumerate(self.digest.lags):
+            if number not in touched and lag.cost and lag.max is not None:
+                gap = self._point(lag.second, lag.second_point) - self._point(lag.first, lag.first_point)
+                total += max(0, gap - lag.max) * lag.cost
+        return total
 
     def _deadline(self, job: Job) -> None:
         if job.deadline is not None:
@@ -202,46 +254,39 @@ class ScheduleModel:
 
     def _hold_span(self, hold: Hold) -> _Span:
         start, end = self.start[hold.first], self.end[hold.last]
+        if isinstance(start, int):
+            # What has been is a fact: only the rest of the hold can still be in anybody's way.
+            start = max(start, self.problem.now)
         if hold.first not in self._decided and hold.last not in self._decided:
-            return _Span(start, end, None, True, hold.quantity)
+            return _Span(start, max(start, end), None, True, hold.quantity)
         size = self.cp.new_int_var(0, 2 * self.horizon, "")
         self.cp.add(size == end - start)
         return _Span(start, end, self.cp.new_interval_var(start, size, end, ""), True, hold.quantity)
 
-    def _devices(self) -> None:
-        uses: dict[str, list[_Span]] = defaultdict(list)
-        stills: dict[str, list[_Span]] = defaultdict(list)
-        covered: set[tuple[str, str]] = set()
-        for job in self.problem.jobs:
-            for hold in job.holds:
-                if hold.resource in self.index.device:
-                    uses[hold.resource].append(self._hold_span(hold))
-                    order = [step.id for step in self.index.task_of[hold.first].steps]
-                    inside = order[order.index(hold.first) : order.index(hold.last) + 1]
-                    covered.update((hold.resource, name) for name in inside)
-        for name, step in self.index.step.items():
-            for number, mode in enumerate(step.modes):
-                for use in mode.uses:
-                    if (use.device, name) not in covered:
-                        span = self._span(name, number, step.batch_size)
-                        if span is not None:
-                            (stills if use.still else uses)[use.device].append(span)
-        for device in self.problem.devices:
-            if device.batch > 1:
-                self._batch_device(device, uses[device.id])
-            else:
-                self._device(device, uses[device.id], stills[device.id])
-            if device.setups:
-                self._setups(device, uses[device.id])
+    def _device(self, device: Device) -> None:
+        uses = [self._hold_span(hold) for hold in self.digest.holds.get(device.id, ())]
+        stills: list[_Span] = []
+        for name, number, use in self.digest.uses.get(device.id, ()):
+            span = self._span(name, number, self.index.step[name].batch_size)
+            if span is not None:
+                (stills if use.still else uses).append(span)
+        if all(span.constant for span in (*uses, *stills)):
+            return
+        if device.batch > 1:
+            self._batch_device(device, uses)
+        else:
+            self._unary_device(device, uses, stills)
+        if device.setups:
+            self._setups(device, uses)
 
-    def _device(self, device: Device, uses: list[_Span], stills: list[_Span]) -> None:
+    def _unary_device(self, device: Device, uses: list[_Span], stills: list[_Span]) -> None:
         blocked = [(b.start, b.end) for b in device.blocked]
-        busy = _union(blocked + [(s.start, s.end) for s in uses if s.constant])
-        quiet = _union([(s.start, s.end) for s in stills if s.constant])
-        free_uses = [s.interval for s in uses if s.interval is not None]
-        free_stills = [s.interval for s in stills if s.interval is not None]
+        busy = self._union(blocked + [(s.start, s.end) for s in uses if s.constant])
+        quiet = self._union([(s.start, s.end) for s in stills if s.constant])
+        free_uses = _intervals(uses)
+        free_stills = _intervals(stills)
         if free_uses:
-            walls = [self._wall(*part) for part in _union(busy + quiet)]
+            walls = [self._wall(*part) for part in self._union(busy + quiet)]
             self.cp.add_no_overlap([*free_uses, *walls])
         if free_stills:
             capacity = len(free_stills)
@@ -252,13 +297,18 @@ class ScheduleModel:
                 capacity,
             )
 
+    def _union(self, parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return disjoint, sorted stretches that cover the same time from now on."""
+        now = self.problem.now
+        return _union((max(start, now), end) for start, end in parts)
+
     def _batch_device(self, device: Device, uses: list[_Span]) -> None:
         """Steps of one batch key either start together or follow each other; sizes add up to the limit at most."""
         walls = [(b.start, b.end) for b in device.blocked]
         free = [s for s in uses if not s.constant]
         self.cp.add_cumulative(
-            [s.interval for s in free] + [self._wall(*part) for part in _union(walls)],
-            [s.quantity for s in free] + [device.batch] * len(_union(walls)),
+            _intervals(free) + [self._wall(*part) for part in self._union(walls)],
+            [s.quantity for s in free] + [device.batch] * len(self._union(walls)),
             device.batch,
         )
         sizes: dict[tuple[int, int, str | None], int] = defaultdict(int)
@@ -274,7 +324,7 @@ class ScheduleModel:
             if together and size < device.batch:
                 wall = self._wall(start, end)
                 self.cp.add_cumulative(
-                    [s.interval for s in together] + [wall],
+                    _intervals(together) + [wall],
                     [s.quantity for s in together] + [size],
                     device.batch,
                 )
@@ -317,30 +367,21 @@ class ScheduleModel:
 
     # --- cumulative resources, settings, stocks
 
-    def _resources(self) -> None:
-        spans: dict[str, list[_Span]] = defaultdict(list)
-        for job in self.problem.jobs:
-            for hold in job.holds:
-                if hold.resource in self.index.resource:
-                    spans[hold.resource].append(self._hold_span(hold))
-        for name, step in self.index.step.items():
-            for number, mode in enumerate(step.modes):
-                for demand in mode.demands:
-                    span = self._span(name, number, demand.quantity)
-                    if span is not None and demand.quantity:
-                        spans[demand.resource].append(span)
-        for resource in self.problem.resources:
-            self._resource(resource, spans[resource.id])
-
-    def _resource(self, resource: Resource, spans: list[_Span]) -> None:
+    def _resource(self, resource: Resource) -> None:
+        spans = [self._hold_span(hold) for hold in self.digest.holds.get(resource.id, ())]
+        for name, number, quantity in self.digest.demands.get(resource.id, ()):
+            span = self._span(name, number, quantity)
+            if span is not None:
+                spans.append(span)
         free = [s for s in spans if not s.constant]
         if not free:
             return
-        taken = [(s.start, s.end, s.quantity) for s in spans if s.constant]
-        taken += [(o.start, o.end, o.quantity) for o in resource.outages]
+        now = self.problem.now
+        taken = [(max(s.start, now), s.end, s.quantity) for s in spans if s.constant]
+        taken += [(max(o.start, now), o.end, o.quantity) for o in resource.outages]
         walls = [(self._wall(start, end), level) for start, end, level in _profile(taken, resource.capacity)]
         self.cp.add_cumulative(
-            [s.interval for s in free] + [wall for wall, _ in walls],
+            _intervals(free) + [wall for wall, _ in walls],
             [s.quantity for s in free] + [level for _, level in walls],
             resource.capacity,
         )
@@ -387,7 +428,7 @@ class ScheduleModel:
 
     def windows(self) -> Expression:
         """Return the cost of all soft windows that are broken."""
-        return sum(excess * cost for excess, cost in self.excess)
+        return self.kept_windows + sum(excess * cost for excess, cost in self.excess)
 
     def makespan(self) -> Expression:
         """Return the last end."""
@@ -398,84 +439,91 @@ class ScheduleModel:
 
     def flow(self, name: ObjectiveName) -> Expression:
         """Return the weighted flow, for ``lab`` with stretch guard and tardiness (see `objective`)."""
-        guards = alone(self.problem) if name == "lab" else {}
         total: Expression = 0
         for job in self.problem.jobs:
             steps = [step.id for step in job.steps()]
             if not steps:
                 continue
-            finish = self.cp.new_int_var(0, self.horizon, f"finish:{job.id}")
-            for step in steps:
-                self.cp.add(finish >= self.end[step])
+            finish = self._finish(steps)
             cost: Expression = finish - job.release
             if name == "lab":
-                cost = cost + self._beyond(finish, job.release + STRETCH_LIMIT * guards[job.id])
+                cost = cost + self._beyond(finish, job.release + STRETCH_LIMIT * self.digest.alone[job.id])
                 if job.due is not None:
                     cost = cost + TARDINESS_FACTOR * self._beyond(finish, job.due)
             total = total + job.weight * cost
         return total
 
+    def _finish(self, steps: list[str]) -> Expression:
+        constant = max((self.end[step] for step in steps if step not in self._decided), default=0)
+        decided = [step for step in steps if step in self._decided]
+        if not decided:
+            return constant
+        finish = self.cp.new_int_var(constant, max(constant, self.horizon), "")
+        for step in decided:
+            self.cp.add(finish >= self.end[step])
+        return finish
+
     def _beyond(self, finish: Expression, limit: int) -> Expression:
+        if isinstance(finish, int):
+            return max(0, finish - limit)
         beyond = self.cp.new_int_var(0, self.horizon, "")
         self.cp.add(beyond >= finish - limit)
         return beyond
 
-    def minimise(self, value: Expression, effort: Effort) -> Answer:
-        """Minimise a value within the effort and return the best solution and bound."""
+    def churn(self, before: Plan, until: int) -> Expression:
+        """Return how much steps move that `before` starts by `until` (see `objective`)."""
+        total: Expression = 0
+        for name, start in before.starts.items():
+            if start > until or name not in self.start:
+                continue
+            if name not in self._decided:
+                total = total + abs(self.start[name] - start)
+                continue
+            moved = self.cp.new_int_var(0, self.horizon, "")
+            self.cp.add(moved >= self.start[name] - start)
+            self.cp.add(moved >= start - self.start[name])
+            total = total + moved
+            if len(self.mode[name]) > 1:
+                total = total + 1 - self.mode[name][before.modes.get(name, 0)]
+        return total
+
+    def minimise(self, value: Expression, effort: Effort) -> tuple[Answer, Spans | None]:
+        """Minimise a value within the effort; return the answer and, if there is one, the solution."""
         self.cp.minimize(value)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = effort.workers
-        solver.parameters.random_seed = effort.seed
-        if effort.wall_s is not None:
-            solver.parameters.max_time_in_seconds = max(effort.wall_s, 0.01)
-        if effort.deterministic is not None:
-            solver.parameters.max_deterministic_time = effort.deterministic
-            solver.parameters.interleave_search = effort.workers > 1
-        with _stopping(solver, effort.stop):
-            status = solver.solve(self.cp)
-        name = {
-            cp_model.OPTIMAL: "optimal",
-            cp_model.FEASIBLE: "feasible",
-            cp_model.INFEASIBLE: "infeasible",
-        }.get(status, "unknown")
-        work = solver.response_proto.deterministic_time
-        if name in {"infeasible", "unknown"}:
-            return Answer(name, work=work)
-        return Answer(
-            name,
-            round(solver.objective_value),
-            round(solver.best_objective_bound),
-            {step: solver.value(start) for step, start in self.start.items()},
-            {step: solver.value(end) for step, end in self.end.items()},
-            {
-                step: next(number for number, literal in enumerate(modes) if solver.boolean_value(literal))
-                for step, modes in self.mode.items()
-            },
-            work,
-        )
+        answer, solver = solve(self.cp, effort)
+        if not answer.solved:
+            return answer, None
+        starts = {step: solver.value(start) for step, start in self.start.items()}
+        ends = {step: solver.value(end) for step, end in self.end.items()}
+        modes = {
+            step: next(number for number, literal in enumerate(literals) if solver.boolean_value(literal))
+            for step, literals in self.mode.items()
+        }
+        return answer, (starts, ends, modes)
 
 
-class _stopping:  # noqa: N801
-    """Ends a solve soon after `stop` says so."""
+def safe_horizon(problem: Problem) -> int:
+    """Return a tick by which every plan can be over that has no needless pause: all work one after another.
 
-    def __init__(self, solver: cp_model.CpSolver, stop: Callable[[], bool] | None) -> None:
-        self._solver, self._stop, self._done = solver, stop, threading.Event()
-
-    def __enter__(self) -> None:
-        if self._stop is not None:
-            self._thread = threading.Thread(target=self._watch, daemon=True)
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._stop is not None:
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(STOP_POLL_S):
-            if self._stop is not None and self._stop():
-                self._solver.stop_search()
-                return
+    From the last tick on that anything is stated for (releases, calendars, deliveries), a plan can be drawn
+    together until some step or some minimum lag runs at any time.
+    """
+    times = [problem.now, *(fixed.end for fixed in problem.fixed)]
+    times += [blocked.end for device in problem.devices for blocked in device.blocked]
+    times += [outage.end for resource in problem.resources for outage in resource.outages]
+    times += [refill.time for stock in problem.stocks for refill in stock.refills]
+    times += [max(job.release, step.earliest) for job in problem.jobs for step in job.steps()]
+    longest: dict[str, int] = {}
+    setup = max((s.duration for device in problem.devices for s in device.setups), default=0)
+    for step in problem.steps():
+        longest[step.id] = max(mode.duration for mode in step.modes)
+    total = sum(longest.values()) + setup * len(longest)
+    for lag in all_lags(problem):
+        if lag.min is not None and lag.min > 0:
+            total += lag.min
+        elif lag.max is not None and lag.max < 0:
+            total -= lag.max
+    return max(times, default=0) + total
 
 
 def _union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

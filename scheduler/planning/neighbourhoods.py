@@ -87,3 +87,21 @@ class Neighbourhoods:
 
     def _chance(self, plan: Plan, count: int) -> list[str]:
         return self.rng.sample(list(self.movable), count)
+
+
+def near_jobs(
+    problem: Problem, plan: Plan, movable: Sequence[str], count: int
+) -> tuple[list[str], list[str]]:
+    """Return the jobs that start first, about `count` of them, and the others, both in order of their start.
+
+    A job that is tied to others by rules of the problem stays with them.
+    """
+    first = {
+        job.id: min((plan.starts[step.id] for step in job.steps() if step.id in plan.starts), default=0)
+        for job in problem.jobs
+        if job.id in set(movable)
+    }
+    order = sorted(first, key=lambda job: (first[job], job))
+    if problem.lags:
+        return order, []
+    return order[:count], order[count:]
