@@ -298,7 +298,7 @@ class Improver:
                 answer = slicer.turn(self.over)
                 self._count(answer)
                 if slicer.last < before:
-                    self.offer(shop.write(slicer.arrangement))
+                    self.offer(shop.write(slicer.best))
 
     # --- taking answers
 

@@ -25,7 +25,9 @@ Arc = tuple[int, int, int]
 """``start(second) >= start(first) + length``."""
 FAR = 1 << 60
 FIRST_SIZE, LEAST_SIZE = 60, 20
-GROW, SHRINK = 1.02, 0.95
+GROW, SHRINK = 1.02, 0.97
+PATIENCE, WORSE = 30, 0.01
+"""After so many turns without gain the arrangement is disturbed, and may get longer by this part."""
 TURN_WORK = 0.08
 """Effort for one slice, in units of counted work; measured: three times as much per slice is slower."""
 
@@ -79,6 +81,8 @@ class Shop:
     rules: list[Rule]
     capacities: list[int]
     devices: int
+    holds: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(first step, last step, resource, units)"""
     rules_of: list[list[Rule]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +99,7 @@ class Shop:
             return None
         if any(device.blocked or device.setups or device.batch > 1 for device in problem.devices):
             return None
-        if any(job.holds or job.settings or job.deadline is not None for job in problem.jobs):
+        if any(job.settings or job.deadline is not None for job in problem.jobs):
             return None
         if any(use.still for step in problem.steps() for mode in step.modes for use in mode.uses):
             return None
@@ -132,7 +136,12 @@ class Shop:
             for lag in lags
         ]
         capacities = [item.capacity for item in problem.resources]
-        return cls(names, options, release, rules, capacities, len(problem.devices))
+        holds = []
+        for hold in (hold for job in problem.jobs for hold in job.holds if hold.quantity):
+            if hold.resource not in resource:
+                return None
+            holds.append((number[hold.first], number[hold.last], resource[hold.resource], hold.quantity))
+        return cls(names, options, release, rules, capacities, len(problem.devices), holds)
 
     def read(self, plan: Plan) -> Arrangement:
         """Return a plan by number."""
@@ -159,10 +168,9 @@ class Shop:
         """Return lags and the order on devices and resources as arcs: all that the arrangement decides."""
         durations = self.durations(arrangement)
         arcs = [arc for rule in self.rules for arc in rule.arcs(durations)]
-        order = sorted(range(len(self.names)), key=lambda i: (arrangement.starts[i], durations[i]))
-        last = [-1] * self.devices
-        pools = [[(-1, capacity)] for capacity in self.capacities]
-        for i in order:
+        starts, last = arrangement.starts, [-1] * self.devices
+        takers = [(first, end, [(resource, quantity)]) for first, end, resource, quantity in self.holds]
+        for i in sorted(range(len(self.names)), key=lambda i: (starts[i], durations[i])):
             if durations[i] == 0:
                 continue
             option = self.options[i][arrangement.modes[i]]
@@ -170,8 +178,13 @@ class Shop:
                 if last[device] >= 0:
                     arcs.append((last[device], i, durations[last[device]]))
                 last[device] = i
-            for resource, quantity in option.demands:
-                arcs.extend(_take(pools[resource], i, quantity, arrangement.starts, durations))
+            if option.demands:
+                takers.append((i, i, list(option.demands)))
+        pools = [[(-1, capacity)] for capacity in self.capacities]
+        for first, end, demands in sorted(takers, key=lambda row: (starts[row[0]], row[1])):
+            for resource, quantity in demands:
+                for giver in _take(pools[resource], starts[first], end, quantity, starts, durations):
+                    arcs.append((giver, first, durations[giver]))
         return arcs
 
     def earliest(self, arrangement: Arrangement) -> Arrangement:
@@ -186,24 +199,34 @@ class Shop:
 
 
 def _take(
-    pool: list[tuple[int, int]], step: int, quantity: int, starts: list[int], durations: list[int]
-) -> Iterable[Arc]:
-    """Hand units on from steps that have ended, the latest first; yield who gives to whom."""
+    pool: list[tuple[int, int]],
+    start: int,
+    taker: int,
+    quantity: int,
+    starts: list[int],
+    durations: list[int],
+) -> list[int]:
+    """Hand units on from steps that have ended, the latest first; return who gives.
+
+    `taker` is the step whose end frees them again.
+    """
     free = [
         (starts[giver] + durations[giver] if giver >= 0 else -FAR, n) for n, (giver, _) in enumerate(pool)
     ]
+    givers = []
     left = quantity
     for end, n in sorted(free, reverse=True):
         giver, units = pool[n]
-        if left == 0 or end > starts[step] or units == 0:
+        if left == 0 or end > start:
             continue
         taken = min(left, units)
         left -= taken
         pool[n] = (giver, units - taken)
         if giver >= 0:
-            yield giver, step, durations[giver]
+            givers.append(giver)
     pool[:] = [entry for entry in pool if entry[1]]
-    pool.append((step, quantity))
+    pool.append((taker, quantity))
+    return givers
 
 
 def _settle(order: Iterable[int], value: list[int], near: list[list[tuple[int, int]]], sign: int) -> None:
@@ -262,14 +285,17 @@ def cut(shop: Shop, arrangement: Arrangement, inside: set[int]) -> Cut:
 class SliceModel:
     """The decisions of one slice as a CP-SAT model that slides what comes after as far as possible."""
 
-    def __init__(self, shop: Shop, arrangement: Arrangement, piece: Cut, least: int = 0) -> None:
+    def __init__(self, shop: Shop, arrangement: Arrangement, piece: Cut, worse: int = 0) -> None:
         self.shop, self.piece, self.arrangement = shop, piece, arrangement
         self.cp = cp_model.CpModel()
-        self.last = shop.makespan(arrangement)
-        self.slide = self.cp.new_int_var(least, self.last, "")
+        self.last, self.worse = shop.makespan(arrangement), worse
+        self.furthest = max(1, self.last // 20)
+        self.slide = self.cp.new_int_var(-worse, self.furthest, "")
         self.start: dict[int, Any] = {}
         self.end: dict[int, Any] = {}
         self.chosen: dict[int, list[Any]] = {}
+        self.machines: dict[int, list[Any]] = defaultdict(list)
+        self.takers: dict[int, list[tuple[Any, int]]] = defaultdict(list)
         durations = shop.durations(arrangement)
         for i in piece.before:
             self.start[i], self.end[i] = piece.starts[i], piece.starts[i] + durations[i]
@@ -284,7 +310,8 @@ class SliceModel:
 
     def _decide(self, i: int, options: list[Option]) -> None:
         shortest = min(option.duration for option in options)
-        start = self.cp.new_int_var(self.shop.release[i], max(self.shop.release[i], self.last - shortest), "")
+        latest = max(self.shop.release[i], self.last + self.worse - shortest)
+        start = self.cp.new_int_var(self.shop.release[i], latest, "")
         self.start[i] = start
         if len(options) == 1:
             self.chosen[i] = [True]
@@ -292,9 +319,12 @@ class SliceModel:
         else:
             self.chosen[i] = [self.cp.new_bool_var("") for _ in options]
             self.cp.add_exactly_one(self.chosen[i])
-            self.end[i] = start + sum(
+            # A variable of its own, since the ends of intervals (holds) have to be affine.
+            self.end[i] = self.cp.new_int_var(0, self.last + self.worse, "")
+            length = sum(
                 option.duration * literal for option, literal in zip(options, self.chosen[i], strict=True)
             )
+            self.cp.add(self.end[i] == start + length)
         self.cp.add(self.end[i] <= self.last - self.slide)
 
     def _lags(self) -> None:
@@ -312,12 +342,45 @@ class SliceModel:
                 self.cp.add(gap <= rule.max)
 
     def _capacity(self, durations: list[int]) -> None:
-        """Devices and resources that a free step may take, with what stands close enough to matter."""
-        shop, piece = self.shop, self.piece
-        machines: dict[int, list[Any]] = defaultdict(list)
-        takers: dict[int, list[tuple[Any, int]]] = defaultdict(list)
-        for i in piece.free:
-            for option, literal in zip(shop.options[i], self.chosen[i], strict=True):
+        """Devices and resources, with all that stands close enough to matter."""
+        self._free_intervals()
+        low, high = self._reach(durations)
+        before, after, starts = set(self.piece.before), set(self.piece.after), self.piece.starts
+        last = max((starts[i] + durations[i] for i in before), default=0)
+        first = min((starts[i] for i in after), default=FAR)
+        low, high = min(low, first - self.furthest), max(high + self.worse, last + self.furthest)
+        for i in (*self.piece.before, *self.piece.after):
+            stands = starts[i] + durations[i] <= low if i in before else starts[i] >= high
+            if durations[i] and not stands:
+                option = self.shop.options[i][self.arrangement.modes[i]]
+                interval = self.cp.new_fixed_size_interval_var(self.start[i], durations[i], "")
+                self._occupy(interval, option)
+        for one, two, resource, quantity in self.shop.holds:
+            if one in before and two in before and starts[two] + durations[two] <= low:
+                continue
+            if one in after and two in after and starts[one] >= high:
+                continue
+            size = self.cp.new_int_var(0, self.last + self.worse, "")
+            interval = self.cp.new_interval_var(self.start[one], size, self.end[two], "")
+            self.takers[resource].append((interval, quantity))
+        for intervals in self.machines.values():
+            self.cp.add_no_overlap(intervals)
+        for resource, rows in self.takers.items():
+            self.cp.add_cumulative(
+                [interval for interval, _ in rows],
+                [need for _, need in rows],
+                self.shop.capacities[resource],
+            )
+
+    def _occupy(self, interval: cp_model.IntervalVar, option: Option) -> None:
+        for device in option.devices:
+            self.machines[device].append(interval)
+        for resource, quantity in option.demands:
+            self.takers[resource].append((interval, quantity))
+
+    def _free_intervals(self) -> None:
+        for i in self.piece.free:
+            for option, literal in zip(self.shop.options[i], self.chosen[i], strict=True):
                 if option.duration == 0:
                     continue
                 if literal is True:
@@ -326,73 +389,29 @@ class SliceModel:
                     interval = self.cp.new_optional_fixed_size_interval_var(
                         self.start[i], option.duration, literal, ""
                     )
-                for device in option.devices:
-                    machines[device].append(interval)
-                for resource, quantity in option.demands:
-                    takers[resource].append((interval, quantity))
-        low, high = self._reach(durations)
-        for i in (*piece.before, *piece.after):
-            if durations[i] == 0:
-                continue
-            start = piece.starts[i]
-            option = shop.options[i][self.arrangement.modes[i]]
-            if isinstance(self.start[i], int):
-                if start + durations[i] <= low:
-                    continue
-            elif start >= high:
-                continue
-            interval = None
-            for device in option.devices:
-                if device in machines:
-                    interval = interval or self.cp.new_fixed_size_interval_var(
-                        self.start[i], durations[i], ""
-                    )
-                    machines[device].append(interval)
-            for resource, quantity in option.demands:
-                if resource in takers:
-                    interval = interval or self.cp.new_fixed_size_interval_var(
-                        self.start[i], durations[i], ""
-                    )
-                    takers[resource].append((interval, quantity))
-        for intervals in machines.values():
-            self.cp.add_no_overlap(intervals)
-        for resource, rows in takers.items():
-            self.cp.add_cumulative(
-                [interval for interval, _ in rows], [need for _, need in rows], shop.capacities[resource]
-            )
-        self._apart(durations, set(machines), set(takers))
+                self._occupy(interval, option)
 
     def _reach(self, durations: list[int]) -> tuple[int, int]:
         """Return the earliest start and the latest end that any free step can have, by lags alone."""
-        shop, starts = self.shop, self.piece.starts
+        shop, starts, before = self.shop, self.piece.starts, set(self.piece.before)
         free = set(self.piece.free)
         low, high = FAR, -FAR
         for i in free:
             head, tail = shop.release[i], self.last
             for rule in shop.rules_of[i]:
+                if rule.second_end and len(shop.options[i]) > 1:
+                    continue
                 for one, two, length in rule.arcs(durations):
-                    if two == i and one not in free and isinstance(self.start[one], int):
+                    if two == i and one in before:
                         head = max(head, starts[one] + length)
-                    if one == i and two not in free and not isinstance(self.start[two], int):
+                    if one == i and two not in free and two not in before:
                         tail = min(tail, starts[two] - length + durations[i])
             low, high = min(low, head), max(high, tail)
         return low, high
 
-    def _apart(self, durations: list[int], machines: set[int], takers: set[int]) -> None:
-        """Keep what slides from running into what stands on devices that no free step takes."""
-        shop, piece = self.shop, self.piece
-        last: dict[int, int] = {}
-        for i in piece.before:
-            for device in shop.options[i][self.arrangement.modes[i]].devices:
-                last[device] = max(last.get(device, 0), piece.starts[i] + durations[i])
-        first: dict[int, int] = {}
-        for i in piece.after:
-            if durations[i]:
-                for device in shop.options[i][self.arrangement.modes[i]].devices:
-                    first[device] = min(first.get(device, FAR), piece.starts[i])
-        room = min((first[device] - last[device] for device in first if device in last), default=FAR)
-        if room < FAR:
-            self.cp.add(self.slide <= max(0, room))
+    def scatter(self, rng: random.Random) -> None:
+        """Ask for any other arrangement instead of the shortest."""
+        self.cp.maximize(sum(rng.randint(-9, 9) * self.start[i] for i in self.piece.free))
 
     def solve(self, effort: Effort) -> tuple[Answer, Arrangement | None]:
         """Return the answer and, if there is one, the whole new arrangement."""
@@ -412,28 +431,54 @@ class Slicer:
 
     def __init__(self, shop: Shop, arrangement: Arrangement, seed: int) -> None:
         self.shop, self.rng = shop, random.Random(seed)
-        self.arrangement = shop.earliest(arrangement)
-        self.last = shop.makespan(self.arrangement)
+        self.best = self.current = shop.earliest(arrangement)
+        self.last = shop.makespan(self.best)
+        self.idle = 0
         self.size = float(FIRST_SIZE)
 
     def turn(self, stop: Callable[[], bool]) -> Answer:
         """Solve one slice; an arrangement of equal length is taken too, so that the search keeps moving."""
-        piece = cut(self.shop, self.arrangement, self._draw())
-        model = SliceModel(self.shop, self.arrangement, piece)
-        effort = Effort(None, TURN_WORK, 1, self.rng.randrange(1 << 30), stop, light=True)
-        answer, found = model.solve(effort)
-        growth = GROW if answer.status == "optimal" else SHRINK
+        if self.idle == PATIENCE:
+            return self._scatter(stop)
+        if self.idle == 3 * PATIENCE:
+            self.current, self.idle = self.best, 0
+        piece = cut(self.shop, self.current, self._draw())
+        model = SliceModel(self.shop, self.current, piece)
+        answer, found = model.solve(self._effort(stop))
+        growth = GROW if answer.work < TURN_WORK / 2 else SHRINK
         self.size = min(max(self.size * growth, LEAST_SIZE), 1.0 * len(self.shop.names))
+        self.idle += 1
         if found is not None:
-            found = self.shop.earliest(found)
-            last = self.shop.makespan(found)
-            if last <= self.last:
-                self.arrangement, self.last = found, last
+            self._take(found)
         return answer
 
+    def _take(self, found: Arrangement) -> None:
+        found = self.shop.earliest(found)
+        before, last = self.shop.makespan(self.current), self.shop.makespan(found)
+        if last <= before:
+            self.current = found
+        if last < before:
+            self.idle = min(self.idle, PATIENCE + 1) if last >= self.last else 0
+        if last < self.last:
+            self.best, self.last = found, last
+
+    def _scatter(self, stop: Callable[[], bool]) -> Answer:
+        """Leave a dead end: disturb a slice, a little longer if need be."""
+        self.idle += 1
+        piece = cut(self.shop, self.current, self._draw())
+        model = SliceModel(self.shop, self.current, piece, max(1, int(self.last * WORSE)))
+        model.scatter(self.rng)
+        answer, found = model.solve(self._effort(stop))
+        if found is not None:
+            self.current = self.shop.earliest(found)
+        return answer
+
+    def _effort(self, stop: Callable[[], bool]) -> Effort:
+        return Effort(None, TURN_WORK, 1, self.rng.randrange(1 << 30), stop, light=True)
+
     def _draw(self) -> set[int]:
-        starts = self.arrangement.starts
-        durations = self.shop.durations(self.arrangement)
+        starts = self.current.starts
+        durations = self.shop.durations(self.current)
         order = sorted(range(len(starts)), key=lambda i: 2 * starts[i] + durations[i])
         count = min(round(self.size), len(order))
         first = self.rng.randint(-count // 2, len(order) - count // 2)
