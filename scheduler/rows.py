@@ -42,7 +42,8 @@ def update_rows(
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
         if cursor.rowcount != len(values):
-            raise RowsChangedError(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
+            changed = len(values) - cursor.rowcount
+            raise RowsChangedError(f"{changed} of {len(values)} {model.__name__} rows had changed")
     return len(values)
 
 
