@@ -135,7 +135,7 @@ class Grants:
 
     def due_s(self, unit: Unit) -> float | None:
         """Return the lab time at which all waits before the unit are over; None if a predecessor is not done."""
-        due_s = 0.0
+        due_s = unit.not_before_s
         for need in unit.outer:
             before = self.state.steps.get(need.step)
             if before is None or void(need, before, unit):
@@ -208,7 +208,7 @@ class Grants:
         if latest_s is None and not all(self._usable(device) for device in downstream_devices(unit, self.state)):
             return False
         planned_s = unit.first.planned_start_s
-        if planned_s is None:
+        if planned_s is None or (latest_s is not None and latest_s <= now_s):
             return True
         if not self.gate.fresh(now_s):
             return False

@@ -158,6 +158,10 @@ class Unit:
     queued: bool = False
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
+    refusals: int = 0
+    """How often a host has refused the order, and nothing was begun."""
+    not_before_s: float = 0.0
+    """Lab time before which it is not ordered again."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     sent_at_s: float = 0.0

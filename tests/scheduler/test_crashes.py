@@ -32,8 +32,8 @@ def test_the_scheduler_killed_at_random_moments(world: World) -> None:
     print("seed", seed)
     rng = random.Random(seed)
     scheduler = world.start_scheduler()
-    jobs = len(world.submit(60))
-    for _ in range(6):
+    jobs = len(world.submit(45))
+    for _ in range(4):
         # Most of these hit a running loop; the first may hit the start.
         time.sleep(rng.uniform(0.8, 2.0))
         scheduler.kill()
@@ -78,6 +78,7 @@ def test_two_schedulers_take_turns(world: World) -> None:
     second = world.start_scheduler()
     jobs = len(world.submit(10))
     world.wait_for_all()
+    assert world.preview() == pytest.approx([60, 2])
     assert world.leader()[0] == 1
     # A scheduler that is dead is replaced at once; one that hangs, after its lease; it writes nothing more.
     first.kill()
