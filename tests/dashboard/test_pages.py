@@ -150,3 +150,10 @@ def test_a_document_with_mistakes_is_answered_with_their_places_and_kept_in_the_
 @pytest.mark.parametrize("page", ["/jobs/00000000-0000-0000-0000-000000000000", "/lab/nonsense", "/examples/none"])
 def test_what_is_not_there_is_a_404(world: World, signed_in: Browser, page: str) -> None:
     assert signed_in("owner").get(page).status_code == 404
+
+
+def test_signing_out_leads_to_the_sign_in_page(world: World, signed_in: Browser) -> None:
+    client = signed_in("owner")
+    answer = client.post("/logout")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
+    assert client.get("/jobs").status_code == 302
