@@ -95,7 +95,7 @@ class Layout:
                     shared.add(blocked.start, blocked.end, SHARED)
             else:
                 self._unary_of[device.id] = len(self.unary)
-                calendar = Intervals()
+                calendar = Intervals(self.now)
                 self.unary.append(calendar)
                 for blocked in device.blocked:
                     if blocked.end > blocked.start:
@@ -127,7 +127,7 @@ class Layout:
         key = f"module {module}"
         if key not in self._unary_of:
             self._unary_of[key] = len(self.unary)
-            self.unary.append(Intervals())
+            self.unary.append(Intervals(self.now))
         return self._unary_of[key]
 
     def _device_atom(self, device: str, still: bool, length: int, run: Run) -> Atom:

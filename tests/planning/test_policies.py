@@ -79,6 +79,18 @@ def test_never_worse_than_the_incumbent(seed, objective):
     assert (again.base, again.version) == (first.version, first.version + 1)
 
 
+def test_the_search_stops_when_it_no_longer_pays_or_is_told_to():
+    problem = make_load(6, 1)
+    calls = []
+    limits = Limits(deterministic=50.0, patience=0.02)
+    plan = make_plan(problem, limits=limits, progress=lambda spent, _: calls.append(spent))
+    assert calls
+    assert max(calls) < 0.5
+    assert hard_violations(problem, plan) == []
+    told = make_plan(problem, limits=Limits(wall=600, stop=lambda: True))
+    assert hard_violations(problem, told) == []
+
+
 def test_an_incumbent_that_no_longer_fits_is_not_returned():
     problem = Problem((job("a", step("a1", 4, "arm")), job("b", step("b1", 4, "arm"))), (Device("arm"),))
     old = make_plan(problem)

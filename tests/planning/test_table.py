@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
@@ -102,7 +105,7 @@ def chain_in_a_busy_lab(draw) -> Problem:
     return Problem((*busy, mine), devices, (Resource("slots", 3),), fixed=tuple(fixed))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(chain_in_a_busy_lab())
 def test_a_chain_gets_the_earliest_start_of_every_step(problem):
     mine = problem.jobs[-1]
@@ -121,6 +124,49 @@ def test_a_chain_gets_the_earliest_start_of_every_step(problem):
     else:
         assert refusal is None
         assert {name: starts[name] for name in chain} == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_crowded_table_agrees_with_one_that_tries_every_tick(seed):
+    """Rigid chains on three devices, some freed again: what is remembered of gaps must stay true."""
+    rng = random.Random(seed)
+    jobs = []
+    for number in range(160):
+        steps = []
+        for n in range(rng.randint(1, 3)):
+            gap = rng.choice((0, 0, 3, 8))
+            steps.append(
+                step(f"{number}.{n}", rng.randint(1, 9), f"d{rng.randrange(3)}", min_gap=gap, max_gap=gap)
+            )
+        jobs.append(job(str(number), *steps, release=rng.choice((0, 0, 0, 40, 150))))
+    table = MaskingTable(Problem(tuple(jobs), tuple(Device(f"d{n}") for n in range(3))))
+    busy: set[tuple[str, int]] = set()
+    placed: dict[str, set[tuple[str, int]]] = {}
+    for one in jobs:
+        cells = lambda start, one=one: {  # noqa: E731
+            (s.modes[0].uses[0].device, start + offset + tick)
+            for s, offset in zip(one.steps(), offsets(one), strict=True)
+            for tick in range(s.modes[0].duration)
+        }
+        expected = next(time for time in range(one.release, 10_000) if not cells(time) & busy)
+        assert table.place_job(one.id) is None
+        assert table.job_span(one.id)[0] == expected
+        placed[one.id] = cells(expected)
+        busy |= placed[one.id]
+        if rng.random() < 0.1:
+            gone = rng.choice(list(placed))
+            for index in table.job_units[gone]:
+                table.unseat(index)
+            busy -= placed.pop(gone)
+
+
+def offsets(one: Job) -> list[int]:
+    """Start of each step of a rigid chain relative to the first."""
+    found, time = [], 0
+    for s in one.steps():
+        found.append(time)
+        time += s.modes[0].duration + s.min_gap
+    return found
 
 
 def test_after_a_jump_the_same_step_is_checked_again_at_the_new_time():
