@@ -32,10 +32,12 @@ class TokenAuthentication(KnoxTokenAuthentication):
     Unlike knox, look the token up by its digest (the primary key) and write nothing but, once a minute, its last use.
     """
 
+    notes_use = True
+
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
         """Return the user and the token, or None if the header names no token."""
         found = super().authenticate(request)
-        if found is not None:
+        if found is not None and self.notes_use:
             _note_use(found[1], client_address(request))
         return found
 
@@ -45,6 +47,12 @@ class TokenAuthentication(KnoxTokenAuthentication):
             return authenticate_token(token.decode("ascii"))
         except UnicodeDecodeError as error:
             raise AuthenticationFailed(_REFUSED) from error
+
+
+class ReadOnlyTokenAuthentication(TokenAuthentication):
+    """The same without noting the use: for what must work while nobody can write to the database."""
+
+    notes_use = False
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

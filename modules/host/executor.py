@@ -124,7 +124,10 @@ def _do(run: AttemptRun) -> _Ending:
     except BaseException as problem:
         ending = _failure_of(run, problem)
     emergency = _emergency(run)
-    return _cut_short(run, emergency, ending.error) if emergency else ending
+    if not emergency:
+        return ending
+    run.interruptions.emergency = emergency
+    return _cut_short(run, emergency, ending.error)
 
 
 def _emergency(run: AttemptRun) -> str:

@@ -297,6 +297,42 @@ def collect(
 
 
 @app.command()
+def estop(
+    scope: Annotated[str, typer.Argument(help="`lab`, or a module.")] = "lab",
+    reason: Annotated[str, typer.Option(help="What is wrong; kept.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """EMERGENCY STOP: bring every device of the lab, or of one module, to its safe state. Asks nothing back.
+
+    Exit code 0 only if every device has confirmed that it is safe.
+    """
+    with _lab() as lab:
+        answer = lab.estop(scope, reason=reason)
+        _print(answer, as_json, _stopped)
+    if not answer["all_confirmed"]:
+        raise typer.Exit(1)
+
+
+def _stopped(answer: dict[str, Any]) -> Any:
+    rows = (
+        (d["device"], "confirmed safe" if d["confirmed"] else "[bold red]NOT confirmed[/]", d["text"])
+        for d in answer["devices"]
+    )
+    return show.grid(("device", f"emergency stop of {answer['scope']}", "why"), rows)
+
+
+@app.command()
+def rearm(
+    scope: Annotated[str, typer.Argument(help="`lab`, or a module.")] = "lab",
+    note: Annotated[str, typer.Option(prompt="What did you check at the bench?", help="Kept for ever.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let the lab or a module move again after an emergency stop (operators)."""
+    with _lab() as lab:
+        _print(lab.rearm(note, scope), as_json, lambda _: f"The emergency stop of {scope} is re-armed.")
+
+
+@app.command()
 def attention(as_json: AsJson = False) -> None:
     """List what waits for an operator's decision."""
     with _lab() as lab:

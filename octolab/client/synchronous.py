@@ -225,6 +225,28 @@ class Octolab:
         answer: dict[str, Any] = self._server.json(post(f"/samples/{segment(sample_id)}/collect", {"note": note}))
         return answer
 
+    def estop(self, scope: str = "lab", *, reason: str = "") -> dict[str, Any]:
+        """Trip the emergency stop of a module, or of the whole lab.
+
+        Returns
+        -------
+        dict
+            ``all_confirmed``, and for each of the ``devices`` whether it is ``confirmed`` to be safe.
+        """
+        body = {"scope": scope, "reason": reason}
+        answer: dict[str, Any] = self._server.json(post("/estop", body, repeatable=True))
+        return answer
+
+    def estops(self) -> dict[str, Any]:
+        """Return whether any emergency stop is ``tripped``, and all ``scopes`` that ever were."""
+        found: dict[str, Any] = self._server.json(get("/estop"))
+        return found
+
+    def rearm(self, note: str, scope: str = "lab") -> dict[str, Any]:
+        """Let a module or the lab move again (operators); ``note`` says what was checked at the bench."""
+        answer: dict[str, Any] = self._server.json(post("/estop/rearm", {"scope": scope, "note": note}))
+        return answer
+
     def attention(self) -> dict[str, list[dict[str, Any]]]:
         """Return the ``steps`` that wait for an operator's decision, and the ``devices`` that are blocked."""
         found: dict[str, list[dict[str, Any]]] = self._server.json(get("/operator/attention"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, jobs, lab, operator
+from . import account, estop, jobs, lab, operator
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -21,6 +21,9 @@ urlpatterns = [
     path("operator/steps/<uuid:step_id>/decide", operator.decide, name="operator-decide"),
     path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
     path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
+    path("estop", estop.page, name="estop"),
+    path("estop/part/<slug:name>", estop.part, name="estop-part"),
+    path("estop/rearm", estop.rearm, name="estop-rearm"),
     path("account", account.account, name="account"),
     path("account/tokens", account.new_token, name="account-token"),
     path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),

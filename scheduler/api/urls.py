@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import events, jobs, lab, operator, samples
+from . import estop, events, jobs, lab, operator, samples
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -25,6 +25,8 @@ urlpatterns = [
     path("storage", lab.Storage.as_view()),
     path("samples/<uuid:sample_id>", samples.SampleDetail.as_view()),
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
+    path("estop", estop.EmergencyStop.as_view()),
+    path("estop/rearm", estop.Rearm.as_view()),
     path("operator/attention", operator.Attention.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
 ]

@@ -16,6 +16,7 @@ from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
 from scheduler.process.bench import AwayError
+from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import ATTENDED, LiveJob, LiveSample, Unit
@@ -126,7 +127,7 @@ class Requests:
         """Take back what is ordered; return the units for which a host was faster."""
         running = []
         for unit in job.units:
-            if unit.standby or unit.state not in ATTENDED or _is_cleanup(unit):
+            if unit.standby or unit.state not in ATTENDED or is_cleanup(unit):
                 continue
             unclaimed = unit.state == StepState.DISPATCHED and not unit.claimed
             if not (unclaimed and self.attempts.withdraw(unit, "the job was cancelled")):
@@ -135,12 +136,12 @@ class Requests:
 
     def _cancel_waiting(self, job: LiveJob, reason: str, actor: str) -> None:
         for step in job.steps:
-            if step.waiting and not _is_cleanup(step.unit):
+            if step.waiting and not is_cleanup(step.unit):
                 self.flow.failures.skip(step, StepState.CANCELLED, reason, actor, spread=False)
 
     def _end_standbys(self, job: LiveJob, reason: str, actor: str) -> None:
         for unit in job.units:
-            if unit.standby and unit.state == StepState.RUNNING and not _is_cleanup(unit):
+            if unit.standby and unit.state == StepState.RUNNING and not is_cleanup(unit):
                 unit.first.ended_s, unit.first.ended_at = self.flow.now_s, self.flow.changes.at
                 self.flow.changes.step(unit.first, StepState.CANCELLED, reason, actor=actor)
                 self.flow.unreserve(unit.first)
@@ -273,10 +274,6 @@ class Requests:
 
 def _id_of(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _is_cleanup(unit: Unit) -> bool:
-    return any(member.task.cleanup for member in unit.first.members)
 
 
 def _is_cancelled(job: LiveJob) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
-from scheduler.process.failures import is_cleanup_of
+from scheduler.process.failures import is_cleanup, is_cleanup_of
 from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
@@ -132,6 +132,7 @@ class Attempts:
     def _close(self, unit: Unit, record: Mapping[str, Any]) -> None:
         self._drop(unit)
         flow, state = self.flow, record["state"]
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         ended_s = self._time(record.get("ended_lab_s"))
         touched = bool(record.get("touched"))
         # What was ordered in vain has not begun; a job counts as started only by what was done.
@@ -152,6 +153,10 @@ class Attempts:
             self.settle(unit)
             return
         reason = record.get("error") or record.get("reason") or state
+        if record.get("emergency") and not touched and (is_cleanup(unit) or unit.job.state != JobState.CANCELLING):
+            # Nothing has moved, so nothing is lost: it waits until an operator has re-armed.
+            flow.failures.again(unit, reason)
+            return
         if state == "failed" and self._may_repeat(unit, touched):
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
             flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
@@ -221,6 +226,7 @@ class Attempts:
         self._drop(unit)
         reason = record.get("reason") or record.get("error") or "interrupted"
         flow = self.flow
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         if not record.get("touched"):
             # It moved nothing, so doing it now is doing it once.
             log.info("untouched attempt is repeated", attempt=unit.attempt_id, reason=reason)

@@ -202,5 +202,10 @@ def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:
     return any(member.task.cleanup and member.sample is sample for member in step.members)
 
 
+def is_cleanup(unit: Unit) -> bool:
+    """Tell whether a unit puts away what a job left behind."""
+    return any(member.task.cleanup for member in unit.first.members)
+
+
 def _runs(step: LiveStep) -> bool:
     return step.state == StepState.RUNNING

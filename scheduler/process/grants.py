@@ -150,7 +150,7 @@ class Grants:
             return True
         if self.bench_away or not self.gate.may_open(unit):
             return False
-        if self.state.estopped and ("lab" in self.state.estopped or unit.first.module in self.state.estopped):
+        if self.state.estopped & {"lab", unit.first.module}:
             return False
         # An order for another manifest than the host serves would be refused.
         module = unit.first.module

@@ -272,13 +272,15 @@ class LiveDevice:
     """The attempt that left it unknown."""
     since_at: datetime | None = None
     host_says: str = DeviceState.OFFLINE
+    estop: str = ""
+    """What emergency stop covers it."""
     holders: dict[str, Unit] = field(default_factory=dict)
     """Units that occupy it now, by id."""
 
     @property
     def usable(self) -> bool:
         """Whether steps may be granted on it, occupied or not."""
-        return not self.attempt_id and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+        return not self.attempt_id and not self.estop and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
 
 
 class Places:
@@ -342,6 +344,8 @@ class LabState:
         """``device.setting`` → holder (sample or job id) → value, while it is held."""
         self.estopped: set[str] = set()
         """Scopes (``lab`` or a module) whose emergency stop is tripped."""
+        self.emergency_seen = False
+        """Whether a host has told of an emergency stop: the latches are to be looked at before anything is granted."""
         self.held_at_start: list[tuple[float, str, int, str]] = []
         """Places that were held when the process started: (since, resource, number, sample), oldest first."""
 

@@ -147,6 +147,9 @@ class Scheduler:
         new_jobs, open_requests = news()
         new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
         self._ask_bench(self.attempts.look)
+        if self.bell.take_latched() or self.state.emergency_seen:
+            self.state.emergency_seen = False
+            self.hosts.look_soon()
         if open_requests:
             self.requests.apply(answers)
         self.standby.end_due(now_s)

@@ -114,6 +114,9 @@ CASES: dict[str, Case] = {
         lambda world: {"sample_id": world.sample.pk},
     ),
     "GET operator/attention": Case(200, OPERATORS),
+    "GET estop": Case(200),
+    "POST estop": Case(200, body={"scope": "lab"}),
+    "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
         OPERATORS,
