@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,9 @@ def assembled(results: JobResults) -> JobFile | None:
     if not path.exists():
         arrays.make_directories(root, path.parent)
         arrays.assemble(path, _sources(results, files), simulated=results.job.simulated)
-    content = path.read_bytes()
-    return JobFile(ASSEMBLED, "assembled", str(relative), len(content), hashlib.sha256(content).hexdigest())
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return JobFile(ASSEMBLED, "assembled", str(relative), file.tell(), digest)
 
 
 def _sources(results: JobResults, files: dict[str, JobFile]) -> list[tuple[Path, str, str]]:
@@ -154,8 +156,8 @@ def _sources(results: JobResults, files: dict[str, JobFile]) -> list[tuple[Path,
 
 def _entry_name(run: Run, taken: set[str]) -> str:
     parts = [run.sample.name if run.sample else "", run.task_key, run.document.get("routine", "")]
-    text = "_".join(part for part in parts if part) or "entry"
-    name = "".join(char if char.isascii() and char.isalnum() else "_" for char in text)
+    text = "_".join(part for part in parts if part).replace("µ", "u")
+    name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "entry"
     free, number = name, 1
     while free in taken:
         number += 1

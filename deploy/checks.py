@@ -82,7 +82,7 @@ def _checks() -> list[Check]:
     return [
         Check("lint", lambda: _run("ruff", "check", ".")),
         Check("format", lambda: _run("ruff", "format", "--check", ".")),
-        Check("types", lambda: _run("mypy", *PACKAGES, "tests", "deploy")),
+        Check("types", lambda: _run("mypy", *PACKAGES, "deploy")),
         Check("imports", lambda: _run("lint-imports")),
         Check("packages", _audit),
         Check("migrations", _migrations),

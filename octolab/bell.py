@@ -47,16 +47,17 @@ class Bell:
             return False
         return True
 
-    async def answer(self, key: str, timeout_s: float) -> Any:
+    async def answer(self, key: str, timeout_s: float, *, most: int = 1000) -> Any:
         """Wait for the scheduler's answer, at most for so long (real seconds); None if there is none by then.
 
+        If ``most`` wait already, nobody joins them: who submits many jobs at once shall not wait for each.
         While the scheduler is away or behind, only one now and then waits, to find out whether that has changed; the
         others are not held up in vain.
         """
         if key in self._kept:
             return self._kept.pop(key)
         loop = asyncio.get_running_loop()
-        if loop.time() < self._patient_at_s:
+        if loop.time() < self._patient_at_s or len(self._waiting) >= most:
             return None
         future = self._waiting[key] = loop.create_future()
         try:

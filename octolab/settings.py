@@ -11,14 +11,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+
 def _flag(name: str, default: bool = False) -> bool:
     return os.environ.get(name, str(default)).lower() in {"1", "true", "yes", "on"}
+
 
 def _secret(name: str) -> str | None:
     """Read a secret from the environment, or from the file that ``<name>_FILE`` names."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     return os.environ.get(name)
+
 
 # --- where things are -------------------------------------------------------------------------------------
 
@@ -49,7 +52,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 # --- security ---------------------------------------------------------------------------------------------
 
 DEBUG = _flag("OCTOLAB_DEBUG")
-SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or ""
+_LOCAL_SECRET_KEY = DATA_ROOT / "secrets" / "secret_key"
+"""Where `deploy/up` keeps the one that it made, so that `manage.py` works beside a local stack."""
+SECRET_KEY = _secret("OCTOLAB_SECRET_KEY") or (_LOCAL_SECRET_KEY.read_text() if _LOCAL_SECRET_KEY.exists() else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "OCTOLAB_SECRET_KEY is not set. Set it, or OCTOLAB_SECRET_KEY_FILE, to 50 or more random characters and keep"
@@ -157,6 +162,8 @@ TEMPLATES = [
 AUTH_USER_MODEL = "users.User"
 KNOX_TOKEN_MODEL = "users.Token"  # noqa: S105
 REST_KNOX = {"TOKEN_PREFIX": "octolab_", "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}
+# Tokens are users.Token: knox's own table would only stand in the way of who empties the database.
+MIGRATION_MODULES = {"knox": None}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

@@ -88,6 +88,8 @@ class Job(models.Model):
     samples_failed = models.IntegerField(default=0)
     steps_total = models.IntegerField(default=0)
     steps_done = models.IntegerField(default=0)
+    ending = models.JSONField(null=True)
+    """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
     placed = models.BooleanField(default=False)
     """Whether the scheduler has taken it into its plan."""
 

@@ -53,9 +53,9 @@ class World:
             raise AttributeError(name) from None
 
 
-def person(name: str, scopes: list[str] | None = None, **roles: bool) -> Person:
+def person(name: str, scopes: list[str] | None = None, *, operator: bool = False, admin: bool = False) -> Person:
     """Make a user with a token that may everything, unless scopes are given."""
-    user = services.create_user(name, **roles)
+    user = services.create_user(name, operator=operator, admin=admin)
     token, secret = services.create_token(user, scopes=EVERYTHING if scopes is None else scopes)
     return Person(name, user, token, secret)
 
@@ -147,7 +147,7 @@ def make_job(owner: User, project: Project, name: str = "secret recipe") -> tupl
     )
     StepMember.objects.create(step=step, task=task, sample=sample)
     Place.objects.create(resource="storage", index=Place.objects.count(), sample=sample)
-    seq = Event.objects.count() + 1
+    Leader.objects.update_or_create(pk=1, defaults={"last_event_seq": (seq := Event.objects.count() + 1)})
     Event.objects.create(
         seq=seq,
         at=timezone.now(),

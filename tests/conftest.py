@@ -51,3 +51,11 @@ def data_root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     root.mkdir()
     settings.DATA_ROOT = root
     return root
+
+
+@pytest.fixture(autouse=True)
+def _no_throttle_from_the_test_before() -> None:
+    """Forget who has tried passwords."""
+    from django.core.cache import cache
+
+    cache.clear()

@@ -12,6 +12,8 @@ from typing import Any
 from tests.services import Service
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGE = bytes(range(256)) * 20_000
+"""A static file of 5 MB, to be streamed."""
 LAB = ROOT / "octolab" / "labs" / "virtual.toml"
 
 
@@ -28,6 +30,7 @@ class WebServer(Service):
         super().__init__(directory)
         self.environment = {
             "OCTOLAB_DATA_ROOT": str(directory),
+            "OCTOLAB_DATABASE_URL": f"sqlite:///{directory / 'octolab.sqlite3'}",
             "OCTOLAB_MONGO_URL": mongo_url,
             "OCTOLAB_REDIS_URL": redis_url,
             "OCTOLAB_LAB": str(LAB),
@@ -43,11 +46,12 @@ class WebServer(Service):
         """Address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
-    def prepare(self) -> None:
-        """Make the database, the lab and the users."""
+    def prepare(self, *options: str) -> None:
+        """Make the database, the lab and the users; ``--bare`` without jobs."""
         (self.directory / "static").mkdir()
+        (self.directory / "static" / "large.bin").write_bytes(LARGE)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.prepare_web"],
+            [sys.executable, "-m", "tests.prepare_web", *options],
             env={**os.environ, **self.environment},
             cwd=ROOT,
             check=True,

@@ -22,7 +22,7 @@ from octolab.api.views import ApiView, asker
 from . import services
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 from .permissions import LOGGED_IN, PUBLIC, has_scope, needs, project_role, require
-from .throttling import LOCKED_OUT, retry_after_s
+from .throttling import LOCKED_OUT, PasswordThrottle, retry_after_s
 
 _TAG = ["people"]
 
@@ -81,6 +81,7 @@ class Tokens(ApiView):
 
     access = {"GET": LOGGED_IN, "POST": PUBLIC}
     problems = {"POST": (401, 403, 429)}
+    throttle_classes = (PasswordThrottle,)
 
     @extend_schema(operation_id="tokens_list", responses=TokenOutput(many=True), tags=_TAG)
     def get(self, request: Request) -> Response:

@@ -7,6 +7,24 @@ from typing import Any
 
 from axes.helpers import get_cool_off
 from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+
+from octolab.addresses import client_address
+
+
+class PasswordThrottle(SimpleRateThrottle):
+    """Bound how many passwords one address may try: each costs half a second of computing, right or wrong."""
+
+    scope = "password"
+    rate = "60/min"
+
+    def get_cache_key(self, request: Request, view: Any) -> str | None:
+        """Return what is counted: tries of an address. Only a body with a password is a try."""
+        if request.method != "POST" or not isinstance(request.data, dict) or "password" not in request.data:
+            return None
+        return f"octolab:password:{client_address(request._request) or 'local'}"
+
 
 LOCKED_OUT = "Too many wrong passwords for this name from this address. Wait, then try again."
 

@@ -147,9 +147,9 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return any(_evaluate(part, values) for part in parts)
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             a = _evaluate(left, values)
-            for op, comparator in zip(ops, comparators, strict=True):
+            for comparison, comparator in zip(ops, comparators, strict=True):
                 b = _evaluate(comparator, values)
-                if not _COMPARE[type(op)](a, b):
+                if not _COMPARE[type(comparison)](a, b):
                     return False
                 a = b
             return True

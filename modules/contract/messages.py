@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .manifest import DeviceMode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 ORDER_TASK = "octolab.order"
 """Name of the Celery task that takes an order (one argument: the order as JSON object)."""
@@ -35,7 +35,10 @@ SCHEDULER_BELL = "octolab:bell:scheduler"
 LATCH_BELL = "latch"
 """What the scheduler's bell carries when an emergency stop has changed: it then looks at the latches at once."""
 EVENTS_BELL = "octolab:bell:events"
-"""Rung by the scheduler after it committed events; the web's tailer then reads on."""
+"""Rung by the scheduler after it committed events; the web's tailer then reads on.
+
+It may carry answers for who has just asked, as JSON: key (see :mod:`scheduler.services.placement`) → answer.
+"""
 LIVE_CHANNEL = "octolab:live"
 """Progress and readings from hosts, JSON :class:`Live`; unsequenced, may be lost."""
 CONTROL_CHANNEL = "octolab:control"

@@ -139,7 +139,8 @@ class ProblemMiddleware:
         headers = {name: response.headers[name] for name in self._KEPT if name in response.headers}
         problem = problem_response(request, response.status_code, detail=detail, headers=headers)
         problem.cookies = response.cookies
-        response.close()
+        # Closed with the problem: closing a response tells Django that the request is over.
+        problem._resource_closers.extend(response._resource_closers)  # type: ignore[attr-defined]  # noqa: SLF001
         return problem
 
 

@@ -18,6 +18,8 @@ from notifications.services import ChannelError, create_channel
 from users import services
 from users.models import Token
 
+from .asker import asker
+
 VALID_DAYS = {"30": 30, "365": 365}
 
 
@@ -29,8 +31,8 @@ def account(request: HttpRequest, secret: str = "") -> HttpResponse:
         "octolab/account.html",
         {
             "secret": secret,
-            "tokens": Token.objects.filter(user=request.user).order_by("-created"),
-            "channels": Channel.objects.filter(user=request.user).order_by("name"),
+            "tokens": Token.objects.filter(user=asker(request)).order_by("-created"),
+            "channels": Channel.objects.filter(user=asker(request)).order_by("name"),
         },
     )
 
@@ -42,7 +44,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
     """Create a token for programs and show it once."""
     days = VALID_DAYS.get(request.POST.get("days", ""), 30)
     name = request.POST.get("name", "").strip()[:100] or "token"
-    _, secret = services.create_token(request.user, name, expires_at=timezone.now() + timedelta(days=days))
+    _, secret = services.create_token(asker(request), name, expires_at=timezone.now() + timedelta(days=days))
     return account(request, secret=secret)
 
 
@@ -50,7 +52,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke_token(request: HttpRequest, pk: str) -> HttpResponse:
     """Make a token useless."""
-    services.revoke_token(get_object_or_404(Token, user=request.user, pk=pk))
+    services.revoke_token(get_object_or_404(Token, user=asker(request), pk=pk))
     return redirect("account")
 
 
@@ -59,7 +61,7 @@ def revoke_token(request: HttpRequest, pk: str) -> HttpResponse:
 def new_channel(request: HttpRequest) -> HttpResponse:
     """Add a place to be told at."""
     try:
-        create_channel(request.user, request.POST.get("name", ""), request.POST.get("url", ""))
+        create_channel(asker(request), request.POST.get("name", ""), request.POST.get("url", ""))
     except ChannelError as error:
         messages.error(request, str(error), extra_tags="bad")
     return redirect("account")
@@ -69,5 +71,5 @@ def new_channel(request: HttpRequest) -> HttpResponse:
 @require_POST
 def delete_channel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Remove a place to be told at."""
-    get_object_or_404(Channel, user=request.user, pk=pk).delete()
+    get_object_or_404(Channel, user=asker(request), pk=pk).delete()
     return redirect("account")

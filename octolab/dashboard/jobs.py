@@ -20,6 +20,7 @@ from scheduler.states import JOB_FINAL, JobState, StepState
 from users.models import Project, ProjectRole
 from users.permissions import may_change
 
+from .asker import asker
 from .plan import extent, job_timeline
 from .results import job_figures_and_table
 from .submission import examples, look_at, submit_text
@@ -33,13 +34,13 @@ RUNNING = (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState
 def jobs(request: HttpRequest) -> HttpResponse:
     """List the jobs that the user may see, newest first."""
     filters = {key: request.GET.get(key, "") for key in ("q", "state", "owner")}
-    rows = Job.objects.visible_to(request.user).select_related("owner", "project").defer("spec").order_by("-id")
+    rows = Job.objects.visible_to(asker(request)).select_related("owner", "project").defer("spec").order_by("-id")
     if filters["q"]:
         rows = rows.filter(name__icontains=filters["q"])
     if filters["state"] in JobState.values:
         rows = rows.filter(state=filters["state"])
     if filters["owner"] == "me":
-        rows = rows.filter(owner=request.user)
+        rows = rows.filter(owner=asker(request))
     if before := _uuid(request.GET.get("before", "")):
         rows = rows.filter(id__lt=before)
     page = list(rows[: PAGE + 1])
@@ -79,7 +80,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Ask the scheduler to cancel the job."""
     row = _visible(request, job_id)
     try:
-        wishes.cancel_job(request.user, row)
+        wishes.cancel_job(asker(request), row)
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("job", job_id=row.id)
@@ -94,20 +95,20 @@ def submit(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "document": document,
         "project": request.POST.get("project", ""),
-        "projects": Project.objects.visible_to(request.user)
-        .filter(memberships__user=request.user, memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
+        "projects": Project.objects.visible_to(asker(request))
+        .filter(memberships__user=asker(request), memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
         .order_by("name"),
         "examples": examples(),
         "key": request.POST.get("key") or str(new_id()),
     }
     if request.method == "POST":
         if request.POST.get("action") == "submit":
-            accepted, problems = submit_text(request.user, document, context["project"], context["key"])
+            accepted, problems = submit_text(asker(request), document, context["project"], context["key"])
             if accepted is not None:
                 return redirect("job", job_id=accepted.id)
             context["problems"] = problems
         else:
-            context["preview"], context["problems"] = look_at(request.user, document, context["project"])
+            context["preview"], context["problems"] = look_at(asker(request), document, context["project"])
     return render(request, "octolab/submit.html", context)
 
 
@@ -121,12 +122,12 @@ def example(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _visible(request: HttpRequest, job_id: UUID) -> Job:
-    rows = Job.objects.visible_to(request.user).select_related("owner", "project")
+    rows = Job.objects.visible_to(asker(request)).select_related("owner", "project")
     return get_object_or_404(rows, id=job_id)
 
 
 def _may_write(request: HttpRequest, row: Job) -> bool:
-    return row.project.memberships.filter(user=request.user, role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN]).exists()
+    return row.project.memberships.filter(user=asker(request), role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN]).exists()
 
 
 def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     ]
     return {
         "final": row.state in JOB_FINAL,
-        "may_change": may_change(request.user, row),
+        "may_change": may_change(asker(request), row),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,

@@ -83,6 +83,7 @@ def stock_rows() -> list[Stock]:
 
 def place_rows() -> list[dict[str, Any]]:
     """Return how many places of each resource are taken."""
-    return list(
-        Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample"))).order_by("resource")
-    )
+    return [
+        dict(row)
+        for row in Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample"))).order_by("resource")
+    ]

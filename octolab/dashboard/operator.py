@@ -21,6 +21,7 @@ from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
+from .asker import asker
 from .lab import stock_rows
 from .thelab import lab_clock
 
@@ -33,7 +34,7 @@ def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
     @wraps(view)
     @login_required
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.operates():
+        if not asker(request).operates():
             raise Http404
         return view(request, *args, **kwargs)
 
@@ -92,7 +93,7 @@ def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
 
 def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
     try:
-        verb(request.user, *arguments)
+        verb(asker(request), *arguments)
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")
@@ -153,4 +154,4 @@ def _place_name(place: Place) -> str:
 
 
 def _names(request: HttpRequest, job_ids: set[UUID]) -> dict[UUID, str]:
-    return dict(Job.objects.visible_to(request.user).filter(id__in=job_ids).values_list("id", "name"))
+    return dict(Job.objects.visible_to(asker(request)).filter(id__in=job_ids).values_list("id", "name"))

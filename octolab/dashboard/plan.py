@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
@@ -108,7 +109,7 @@ def midnight_s(now_s: float) -> float:
 
 def axis_text(lab_s: float) -> str:
     """Write a lab second for an axis, in the lab's zone."""
-    shown = local_time(round(lab_s, 3))
+    shown = local_time(lab_s) + timedelta(seconds=0.5)
     return (
         f"{shown:%H:%M:%S}"
         if shown.second

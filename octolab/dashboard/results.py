@@ -74,7 +74,7 @@ def _curve(run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | N
 
 
 def _table(results: JobResults) -> dict[str, Any]:
-    """Return one row per sample: what was varied, then what was measured."""
+    """Return one row per sample: what was varied, then what was measured; what is the same in all stands apart."""
     columns: dict[Column, None] = {}
     rows = []
     parameters = list(dict.fromkeys(name for sample in results.samples for name in sample.parameters))
@@ -82,27 +82,41 @@ def _table(results: JobResults) -> dict[str, Any]:
         runs = [run for run in results.of(sample) if run.counts]
         measured: dict[Column, Any] = {}
         for run in runs:
-            for name, entry in run.values.items():
+            for name, entry in sorted(run.values.items()):
                 key = (run.task_key, name, str(entry.get("unit") or ""))
                 columns[key] = None
                 measured[key] = entry.get("value")
         errors = "; ".join(str(run.document["error"]) for run in runs if run.document.get("error"))
         if measured or errors:
             rows.append((sample, measured, errors))
-    several = len({task for task, _, _ in columns}) > 1
+    same = [column for column in columns if _all_equal([measured.get(column) for _, measured, _ in rows])]
+    varied = [column for column in columns if column not in same]
+    several = len({task for task, _, _ in varied}) > 1
     return {
         "parameters": parameters,
-        "columns": [{"title": f"{task} {name}" if several else name, "unit": unit} for task, name, unit in columns],
+        "columns": [{"title": _title(column, several), "unit": column[2]} for column in varied],
+        "same": [{"title": _title(column, True), "value": rows[0][1][column], "unit": column[2]} for column in same],
         "rows": [
             {
                 "sample": sample.name,
                 "error": errors,
                 "parameters": [_plain(sample.parameters.get(name)) for name in parameters],
-                "values": [measured.get(column) for column in columns],
+                "values": [measured.get(column) for column in varied],
             }
             for sample, measured, errors in rows
         ],
     }
+
+
+def _all_equal(values: list[Any]) -> bool:
+    return len(values) > 1 and all(value == values[0] for value in values)
+
+
+def _title(column: Column, with_task: bool) -> str:
+    """Write a column's heading without the unit, which stands beside it: ``peak`` for ``peak_nm`` in nm."""
+    task, name, unit = column
+    name = name.removesuffix(f"_{unit.lower()}").replace("_", " ")
+    return f"{task} · {name}" if with_task else name
 
 
 def _plain(parameter: Any) -> Any:

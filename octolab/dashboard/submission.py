@@ -11,8 +11,8 @@ from django.conf import settings
 
 from scheduler.jobformat.problems import JobRefused, Problem
 from scheduler.models import Job
-from scheduler.services.jobs import IdempotencyConflict, LabNotReady, submit_job
-from scheduler.services.previews import preview_job
+from scheduler.services.jobs import IdempotencyConflict, LabNotReady, check_job, submit_job
+from scheduler.services.previews import predict
 from users.models import User
 
 _FOLDER = Path(settings.BASE_DIR) / "octolab" / "examples"
@@ -42,12 +42,12 @@ def examples() -> tuple[Example, ...]:
 def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Check a document; return what it would become and when, or what is wrong with it."""
     try:
-        preview = preview_job(user=user, document=document, project=project or None)
+        checked = check_job(user=user, document=document, project=project or None)
     except JobRefused as refused:
         return None, list(refused.problems)
     except LabNotReady as error:
         return None, [Problem("", str(error))]
-    checked, placement = preview.checked, preview.placement
+    placement = predict(checked)
     return {
         "name": checked.document.name,
         "samples": len(checked.expansion.samples),

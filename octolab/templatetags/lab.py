@@ -14,6 +14,11 @@ from octolab.dashboard.thelab import lab_clock, local_time
 
 register = template.Library()
 
+NOISE = 1e-12
+"""What is left of sums that should be zero."""
+AT_ONCE_S = 1.0
+"""A start within this many real seconds is “at once”."""
+
 
 @register.filter
 def duration(seconds: float | None) -> str:
@@ -57,6 +62,15 @@ def from_now(lab_s: float | None) -> str:
 
 
 @register.filter
+def starts(lab_s: float | None) -> str:
+    """Write when something would begin: ``at once``, ``in 12 min``."""
+    if lab_s is None:
+        return "—"
+    clock = lab_clock()
+    return "at once" if lab_s <= clock.now() + AT_ONCE_S * clock.scale else from_now(lab_s)
+
+
+@register.filter
 def value(number: Any) -> str:
     """Write a measured value with four significant digits."""
     if number is None:
@@ -65,6 +79,8 @@ def value(number: Any) -> str:
         return str(number)
     if isinstance(number, int):
         return str(number)
+    if abs(number) < NOISE:
+        return "0"
     if not math.isfinite(number):
         return "not a number" if math.isnan(number) else str(number)
     return f"{number:.4g}" if abs(number) < 1e4 else f"{number:,.0f}"

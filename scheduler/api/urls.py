@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import estop, events, jobs, lab, operator, samples
+from . import control, estop, events, jobs, lab, operator, samples
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
     path("jobs/preview", jobs.Preview.as_view()),
     path("jobs/<uuid:job_id>", jobs.JobDetail.as_view()),
     path("jobs/<uuid:job_id>/cancel", jobs.Cancel.as_view()),
+    *(
+        path(f"jobs/<uuid:job_id>/{verb}", control.view_of(verb))
+        for verb in ("hold", "release", "pause", "resume", "stop", "abort")
+    ),
+    path("jobs/<uuid:job_id>/halt", control.Halt.as_view()),
+    path("jobs/<uuid:job_id>/verbs", control.Verbs.as_view()),
     path("jobs/<uuid:job_id>/rerun", jobs.Rerun.as_view()),
     path("jobs/<uuid:job_id>/logs", jobs.Logs.as_view()),
     path("jobs/<uuid:job_id>/metrics", jobs.Metrics.as_view()),

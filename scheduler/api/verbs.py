@@ -14,16 +14,19 @@ from rest_framework.response import Response
 from octolab import bell
 from octolab.api import errors
 from octolab.api.errors import Problem
-from octolab.labtime import clock, moment
+from octolab.labtime import moment
 from octolab.later import Better, InThread, improve
 from scheduler.jobformat.problems import JobRefused
-from scheduler.models import Job, Request, Step, StepMember
+from scheduler.models import Request
 from scheduler.services.jobs import CheckedJob, IdempotencyConflict, LabNotReady, NotChangeable
-from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, preview, reply_key
+from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, reply_key
+from scheduler.services.previews import predict
 from scheduler.services.requests import Answer, IllegalStateError
 
 from .outputs import WishOutput
 
+MOST_WAITING = 2
+"""How many submits wait for their prediction at the same time; under load the others get it as an event."""
 ANSWER_WAIT_S = 0.5
 """How long an answer to a wish waits for the scheduler to apply it; afterwards the wish is merely noted."""
 
@@ -50,7 +53,7 @@ def when_placed(response: Response, job_id: UUID, show: Callable[[float | None, 
     """Let a response wait a moment for the scheduler's prediction, which ``show`` puts into the answer."""
 
     async def wait(in_thread: InThread) -> Better | None:
-        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S)
+        placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S, most=MOST_WAITING)
         if placement is None:
             return None
         return Better(JSONRenderer().render(show(placement.get("start_lab_s"), placement.get("finish_lab_s"))))
@@ -92,7 +95,7 @@ def when_previewed(response: Response, checked: CheckedJob, answer: dict[str, An
 
     async def wait(in_thread: InThread) -> Better | None:
         # It blocks, but needs no database: any thread will do, and no database thread waits.
-        placement = await asyncio.to_thread(preview, *previewed_rows(checked))
+        placement = await asyncio.to_thread(predict, checked)
         if placement is None:
             return None
         predicted = {
@@ -103,25 +106,3 @@ def when_previewed(response: Response, checked: CheckedJob, answer: dict[str, An
         return Better(JSONRenderer().render({**answer, **predicted}))
 
     return improve(response, wait)
-
-
-def previewed_rows(checked: CheckedJob) -> tuple[Job, list[Step], list[StepMember]]:
-    """Return the rows that a checked job would have, unsaved."""
-    now = clock()
-    job = Job(
-        id=checked.expansion.job_id,
-        priority=checked.document.priority,
-        manifests={instance: checked.catalogue.hashes[instance] for instance in checked.expansion.modules},
-        submitted_lab_s=now.now() if now is not None else 0.0,
-    )
-    columns = (
-        *("id", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees"),
-        *("settings", "consumes", "adds", "needs", "duration_s"),
-    )
-    steps = [Step(job=job, **{name: getattr(row, name) for name in columns}) for row in checked.expansion.steps]
-    members = [
-        StepMember(step_id=row.id, task_id=row.task.id, sample_id=sample)
-        for row in checked.expansion.steps
-        for sample in ([sample.id for sample in row.task.samples] or (None,))
-    ]
-    return job, steps, members

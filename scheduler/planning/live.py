@@ -126,8 +126,9 @@ class LiveTable:
         return min(starts, default=None)
 
     def due(self, now: int) -> list[tuple[int, str]]:
-        """Return (planned start, step) of what should have started by `now` and is not fixed, in that order."""
-        table, found = self.table, []
+        """Return (planned start, step), sorted, of what should have started by `now` and is not fixed."""
+        table = self.table
+        found: list[tuple[int, str]] = []
         for unit, start in zip(table.units, table.start, strict=True):
             if start != UNPLACED and start <= now and unit.pinned is None:
                 offsets = unit.variants[table.chosen[unit.index]].offsets

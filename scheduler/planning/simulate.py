@@ -293,7 +293,8 @@ def soften(problem: Problem, cost: int = 1) -> Problem:
         return replace(lag, cost=cost) if lag.max is not None and lag.cost is None else lag
 
     def step_of(step: Step) -> Step:
-        return replace(step, gap_cost=cost) if step.max_gap is not None and step.gap_cost is None else step
+        hard = step.max_gap is not None and step.gap_cost is None
+        return replace(step, gap_cost=cost) if hard else step
 
     jobs = tuple(
         replace(

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
-from scheduler.process.failures import is_cleanup, is_cleanup_of
+from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveStep, Unit
 from scheduler.process.manifests import Manifests
@@ -111,6 +111,7 @@ class Attempts:
             case "running":
                 self._claimed(unit)
                 self._begin(unit, record)
+                self._pause(unit, bool(record.get("paused")))
             case "completed" | "failed" | "aborted":
                 self._close(unit, record)
             case "interrupted":
@@ -128,6 +129,14 @@ class Attempts:
             at_s = self._time(record.get("started_lab_s"))
             self.flow.begin(unit.first, at_s)
             self.flow.plan.begun(unit, at_s)
+
+    def _pause(self, unit: Unit, paused: bool) -> None:
+        """Note that the action stands at a safe point, or goes on."""
+        step = unit.first
+        if paused and step.state in (StepState.RUNNING, StepState.PAUSING):
+            self.flow.changes.step(step, StepState.PAUSED)
+        elif not paused and step.state == StepState.PAUSED:
+            self.flow.changes.step(step, StepState.RUNNING)
 
     def _close(self, unit: Unit, record: Mapping[str, Any]) -> None:
         self._drop(unit)
@@ -207,11 +216,10 @@ class Attempts:
         return failed
 
     def settle(self, unit: Unit) -> None:
-        """Draw the consequences of a unit's completion: a clean-up that is over empties what its sample held."""
-        cleaned = [m.sample for m in unit.steps[-1].members if m.task.cleanup]
-        for sample in cleaned:
-            if not any(s.waiting and is_cleanup_of(s, sample) for s in sample.steps):
-                self.flow.failures.put_away(sample)
+        """Draw the consequences of a unit's completion: where a clean-up is over, the next may have to follow."""
+        for member in unit.steps[-1].members:
+            if member.task.cleanup:
+                self.flow.failures.clean_up(member.sample)
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])
 

@@ -241,6 +241,8 @@ class LiveJob:
     steps_total: int
     steps_done: int
     placed: bool
+    ending: dict[str, str] | None = None
+    """How it was asked to end, by whom and why."""
     samples: list[LiveSample] = field(default_factory=list)
     steps: list[LiveStep] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
@@ -250,6 +252,11 @@ class LiveJob:
     def final(self) -> bool:
         """Whether its state is final."""
         return self.state in JOB_FINAL
+
+    @property
+    def how(self) -> str:
+        """How it was asked to end: ``cancel``, ``stop``, ``abort``, ``halt``, or empty."""
+        return self.ending["how"] if self.ending else ""
 
     @property
     def schedulable(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from traceback import format_exc
 from typing import Any
 
 import structlog
@@ -20,7 +21,7 @@ from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
-from scheduler.process.problem import TICK_S, make_job, make_problem, seconds, setting_keys, tick_of
+from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
 from scheduler.states import JobState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -99,7 +100,7 @@ class Plan:
                 self._insert(self._table, job, now_s)
             except Exception:
                 # Without a place it comes last; execution never waits for planning.
-                log.exception("job could not be planned", job=job.id)
+                log.error("job could not be planned", job=job.id, error=format_exc())
                 self._table = None
                 return
             self.changes_seen += 1
@@ -133,10 +134,11 @@ class Plan:
     def notice_overruns(self, now_s: float) -> None:
         """Mark the plan as stale if something that runs should be over."""
         for step in self.state.steps.values():
-            if step.started_s is not None and not step.final and step.planned_end_s is not None:
-                if step.planned_end_s < now_s - ALMOST_S:
-                    self.stale = True
-                    return
+            if step.started_s is None or step.final or step.planned_end_s is None:
+                continue
+            if step.planned_end_s < now_s - ALMOST_S:
+                self.stale = True
+                return
 
     def _compare(self, planned_s: float | None, at_s: float) -> None:
         if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
@@ -163,7 +165,8 @@ class Plan:
         if table is None:
             return True
         stills = {d for job in jobs for step in job.steps for d, mode in step.devices.items() if mode == "still"}
-        places = {r for job in jobs for step in job.steps for r in step.takes if r in self.state.places.held}
+        held = self.state.places.held
+        places = {place_id(r) for job in jobs for step in job.steps for r in step.takes if r in held}
         known = {d.id for d in table.problem.devices} | {r.id for r in table.problem.resources}
         return not (setting_keys(jobs) | places <= known and stills <= self._stills)
 
@@ -218,7 +221,7 @@ class Plan:
             table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
-            log.exception("the plan could not be repaired")
+            log.error("the plan could not be repaired", error=format_exc())
             self.stale = self.wanted = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
             return
@@ -282,6 +285,8 @@ class Plan:
         if order is not None:
             planned_s = unit.order[0]
             return (order.get(step_id, planned_s if planned_s == _LAST else tick_of(planned_s)), unit.order[-1])
+        if _puts_away(step):
+            return (-1.0, *unit.order)
         if self.policy == "fcfs":
             return (job.started_s is None, job.submitted_s, unit.order[-1])
         # What is under way keeps its order; what has not begun goes by priority first.
@@ -292,9 +297,11 @@ class Plan:
         for index in units:
             by_job.setdefault(table.units[index].job, []).append(index)
         for job in sorted(by_job, key=lambda name: rank[by_job[name][0]]):
-            refusal = table.place(by_job[job])
-            if refusal is not None and table.place(by_job[job], elastic=True) is not None:
-                log.warning("job has no place in the plan yet", job=job)
+            if table.place(by_job[job]) is None or table.place(by_job[job], elastic=True) is None:
+                continue
+            refused = [refusal for index in by_job[job] if (refusal := table.place([index], elastic=True)) is not None]
+            if refused:
+                log.warning("steps have no place in the plan yet", job=job, reason=say_refusal(table, refused[0]))
 
     def _publish(self, table: MaskingTable, jobs: Iterable[LiveJob]) -> None:
         """Give units their order and steps their times. The caller reorders the queues."""
@@ -303,8 +310,9 @@ class Plan:
             for step in job.steps:
                 index = table.unit_of.get(step.id)
                 if step.dormant or index is None or table.start[index] == UNPLACED:
-                    if step.waiting and step.unit.first is step:
-                        step.unit.order = (_LAST, step.unit.order[-1])
+                    # It keeps its turn; putting away comes before anything else, because others wait for the place.
+                    if step.waiting and step.unit.first is step and _puts_away(step):
+                        step.unit.order = (0.0, step.unit.order[-1])
                     continue
                 unit = table.units[index]
                 at = unit.steps.index(step.id)
@@ -320,6 +328,10 @@ class Plan:
                 finish_s = max(finish_s, end_s)
             job.predicted_start_s = begin_s
             job.predicted_finish_s = finish_s or None
+
+
+def _puts_away(step: LiveStep) -> bool:
+    return any(member.task.cleanup for member in step.members)
 
 
 def _opens_window(unit: Unit) -> bool:

@@ -22,14 +22,13 @@ from scheduler.planning.problem import (
     Use,
 )
 from scheduler.process.grants import void
-from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveSample, LiveStep
+from scheduler.process.live import LabState, LiveJob, LiveSample, LiveStep
 from scheduler.states import StepState
 
 TICK_S = 0.05
 """Lab seconds of one tick."""
 STALL_S = 3600.0
 """How far ahead work is planned that waits for a person or a repair; moved on as time passes."""
-FOREVER = 1 << 40
 
 
 def ticks(seconds: float) -> int:
@@ -47,9 +46,9 @@ def seconds(tick: int) -> float:
     return tick * TICK_S
 
 
-def places_of(resource: str) -> str:
-    """Return the problem's name for a resource: a lab may have a device and places of the same id."""
-    return f"places:{resource}"
+def place_id(resource: str) -> str:
+    """Return a resource's id in the problem: in the lab, a device may have the same id."""
+    return f"place {resource}"
 
 
 def weight(priority: int) -> int:
@@ -86,7 +85,7 @@ def make_problem(state: LabState, now_s: float, more: Iterable[LiveJob] = ()) ->
     return Problem(
         jobs=tuple(jobs),
         devices=tuple(_devices(state, everything, now)),
-        resources=tuple(_resources(state, covered)),
+        resources=tuple(_resources(state, covered, now)),
         fixed=tuple(fixed),
         now=now,
         tick=TICK_S,
@@ -116,17 +115,12 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
 
 
 def _planned(step: LiveStep) -> bool:
-    """Whether a step is part of the problem: to be done, under way, or done."""
-    return not step.dormant and step.state not in (
-        StepState.SKIPPED,
-        StepState.CANCELLED,
-        StepState.FAILED,
-        StepState.ABORTED,
-    )
+    """Whether a step is part of the problem: to be done, under way, or done well or badly."""
+    return not step.dormant and step.state not in (StepState.SKIPPED, StepState.CANCELLED)
 
 
 def _stands(step: LiveStep) -> bool:
-    return _planned(step) and (step.state in OCCUPYING or step.state in (StepState.RUNNING, StepState.COMPLETED))
+    return _planned(step) and not step.waiting
 
 
 def duration(step: LiveStep) -> int:
@@ -141,9 +135,10 @@ def _step(state: LabState, step: LiveStep, now: int) -> Step:
 
 
 def _fixed(step: LiveStep, now: int) -> Fixed:
-    if step.state == StepState.COMPLETED:
-        end = tick_of(step.ended_s or 0.0)
-        return Fixed(step.id, min(end, tick_of(step.started_s or 0.0)), end, 0, "completed")
+    if step.final:
+        end = min(now, tick_of(step.ended_s or 0.0))
+        start = end if step.started_s is None else min(end, tick_of(step.started_s))
+        return Fixed(step.id, start, end, 0, "completed")
     start = min(now, now if step.started_s is None else tick_of(step.started_s))
     if step.state == StepState.INTERRUPTED:
         return Fixed(step.id, start, now + ticks(STALL_S))
@@ -169,9 +164,10 @@ def _known_holds(
     state: LabState, live: LiveJob, known: set[str], covered: set[tuple[str | None, str]]
 ) -> Iterator[Hold]:
     """Yield the holds of places that exist; the places of a module that never said what it has come later."""
+    known_places = {place_id(resource) for resource in state.places.held}
     for sample in live.samples:
         for hold in _holds(sample, known, covered):
-            if hold.resource in state.places.held:
+            if hold.resource in known_places:
                 yield hold
 
 
@@ -182,18 +178,14 @@ def _holds(sample: LiveSample, known: set[str], covered: set[tuple[str | None, s
         for resource in step.takes:
             opened.setdefault(resource, step)
         for resource in step.frees:
-            first = opened.pop(resource, None) or _taker(sample, resource, known)
-            if first is not None:
-                covered.add((sample.id, resource))
-                yield Hold(places_of(resource), first.id, step.id)
+            # A sample that came with its place has no step that took it.
+            first = opened.pop(resource, None) or steps[0]
+            covered.add((sample.id, resource))
+            yield Hold(place_id(resource), first.id, step.id)
     for resource, first in opened.items():
         if not steps[-1].final:
             covered.add((sample.id, resource))
-            yield Hold(places_of(resource), first.id, steps[-1].id)
-
-
-def _taker(sample: LiveSample, resource: str, known: set[str]) -> LiveStep | None:
-    return next((step for step in sample.steps if step.id in known and resource in step.takes), None)
+            yield Hold(place_id(resource), first.id, steps[-1].id)
 
 
 def _settings(sample: LiveSample, known: set[str]) -> Iterator[Setting]:
@@ -226,8 +218,9 @@ def setting_keys(jobs: Iterable[LiveJob]) -> set[str]:
     return {key for job in jobs for step in job.steps for key in step.settings}
 
 
-def _resources(state: LabState, covered: set[tuple[str | None, str]]) -> Iterator[Resource]:
+def _resources(state: LabState, covered: set[tuple[str | None, str]], now: int) -> Iterator[Resource]:
     for resource, places in state.places.held.items():
         lost = sum(sample is not None and (sample, resource) not in covered for sample in places.values())
-        outages = (Outage(0, FOREVER, lost),) if lost else ()
-        yield Resource(places_of(resource), len(places), outages)
+        # Nobody knows when it will be collected.
+        outages = (Outage(now, now + ticks(STALL_S), lost),) if lost else ()
+        yield Resource(place_id(resource), len(places), outages)

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import warnings
+from pathlib import Path
 
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
@@ -49,3 +50,10 @@ def test_every_reference_resolves() -> None:
 
 def test_no_route_ends_with_a_slash() -> None:
     assert not [route for route in api_views() if route.endswith("/")]
+
+
+def test_the_reference_page_has_every_route() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rest.md").read_text()
+    for entry in routes():
+        shown = re.sub(r"<\w+:(\w+)>", r"{\1}", entry.replace(" ", " /", 1))
+        assert f"`{shown}`" in page, f"docs/reference/rest.md lacks {shown}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ import redis
 from modules.contract.messages import EVENTS_BELL
 from octolab.bench import submit
 from tests.services import MongoServer, RedisServer
-from tests.web import WebServer
+from tests.web import LARGE, WebServer
 
 NOOP: dict[str, Any] = {"name": "Nothing", "workflow": [{"task": "virtual.noop"}]}
 
@@ -191,8 +192,7 @@ def test_threads_and_connections_do_not_grow_with_requests(server: WebServer, an
 
 def open_files_and_threads(pid: int) -> tuple[int, int]:
     """Return how often the process has the database open, and its threads."""
-    files = [path.resolve().name for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return files.count("octolab.sqlite3"), len(list(Path(f"/proc/{pid}/task").iterdir()))
+    return opened(pid, "octolab.sqlite3"), len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -223,6 +223,31 @@ def test_a_client_that_never_ends_its_body_holds_nobody_up(server: WebServer, an
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_a_file_is_streamed_whole_and_a_client_that_leaves_ends_it(server: WebServer, ann: httpx.Client) -> None:
+    url = f"{server.url}/static/large.bin"
+    assert httpx.get(url, timeout=60).content == LARGE
+    assert httpx.get(url, timeout=60, headers={"Range": "bytes=1000-1999"}).content == LARGE[1000:2000]
+    for _ in range(5):
+        with httpx.stream("GET", url, timeout=60) as response:
+            next(response.iter_raw(1000))
+    assert ann.get("/me").status_code == 200
+    give_up_at = time.monotonic() + 20
+    while opened(server.pid, "large.bin"):
+        assert time.monotonic() < give_up_at, "a file stays open after its client has gone"
+        time.sleep(0.05)
+
+
+def opened(pid: int, name: str) -> int:
+    """Return how often the process has a file open."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            count += os.readlink(link).endswith(f"/{name}")
+        except FileNotFoundError:
+            continue
+    return count
 
 
 def test_a_path_that_looks_like_a_host_leads_nowhere(server: WebServer, ann: httpx.Client) -> None:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-import threading
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from django.db import connection
 
 from modules.contract.messages import SCHEDULER_BELL
 from scheduler import catalogue as catalogues
@@ -30,7 +33,7 @@ from scheduler.services.jobs import (
 from tests.jobs import lab
 from tests.jobs.lab import messages
 from users.models import Project, ProjectRole, User
-from users.services import add_member, create_project, create_user
+from users.services import add_member, create_project
 
 NOOP = {"name": "noop", "workflow": [{"task": "virtual.noop"}]}
 MADE = {"name": "vial", "workflow": [{"task": "batch_synthesis.prepare"}]}
@@ -352,26 +355,34 @@ def test_a_refused_job_does_not_use_up_its_key(virtual: None, ada: User) -> None
     assert submit_job(user=ada, document=NOOP, idempotency_key="k")[1]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_many_at_once_with_one_key_make_one_job(open_lab: Callable[[str], None]) -> None:
-    open_lab("silver")
-    ada = create_user("ada")
-    found: list[tuple[Any, bool]] = []
+def race(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "OCTOLAB_DATA_ROOT": str(tmp_path),
+        "OCTOLAB_LAB": str(lab.LABS / "silver.toml"),
+        "OCTOLAB_REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    command = [sys.executable, "-m", "tests.jobs.race", *arguments]
+    done = subprocess.run(command, cwd=lab.ROOT, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
-    def submit() -> None:
-        try:
-            found.append(submit_job(user=User.objects.get(pk=ada.pk), document=MADE, idempotency_key="k"))
-        finally:
-            connection.close()
 
-    threads = [threading.Thread(target=submit) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({job.pk for job, _ in found}) == 1
-    assert sorted(created for _, created in found) == [False, False, False, True]
-    assert Stock.objects.get(id="vials").reserved == 1
+def test_many_at_once_with_one_key_make_one_job(tmp_path: Path) -> None:
+    came = race(tmp_path, "k")
+    assert (came["jobs"], came["reserved"]) == (1, 1)
+    assert len({job for job, _ in came["outcomes"]}) == 1
+    assert sorted(created for _, created in came["outcomes"]) == [False, False, False, True]
+
+
+def test_many_at_once_reserve_no_more_than_there_is(tmp_path: Path) -> None:
+    came = race(tmp_path)
+    assert (came["jobs"], came["reserved"]) == (3, 3)
+    refusals = [text for name, text in came["outcomes"] if name == "JobRefused"]
+    assert refusals == [
+        "workflow: The job needs 1 of `vials`, but only 0 are left that no other job has reserved. Have it refilled, or "
+        "use less."
+    ]
 
 
 # --- the lab

@@ -12,11 +12,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import redis
-from modules.contract.lab import Lab
-from modules.contract.manifest import Action, Device, Manifest, Resource, Step as ManifestStep, Task as ManifestTask
-from modules.contract.messages import CLOSED, Order
 
 from analysis.documents import DocumentStore
+from modules.contract.lab import Lab
+from modules.contract.manifest import Action, Device, Manifest, Resource
+from modules.contract.manifest import Step as ManifestStep
+from modules.contract.manifest import Task as ManifestTask
+from modules.contract.messages import CLOSED, Order
 from octolab.ids import new_id
 from scheduler import models
 from scheduler.process.leader import Leadership

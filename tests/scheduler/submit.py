@@ -14,15 +14,14 @@ def main(count: int) -> None:
     import django
 
     django.setup()
+    from django.conf import settings
     from django.db import transaction
 
+    from analysis.documents import DocumentStore
     from modules.contract.clock import attach
     from scheduler.doorbell import ring_scheduler
     from tests.scheduler.harness import DEVICES, S, make_job, make_user
     from users.models import User
-
-    from analysis.documents import DocumentStore
-    from django.conf import settings
 
     store = DocumentStore(settings.MONGO_URL)
     now_s = attach(store.database).now()

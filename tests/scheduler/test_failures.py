@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modules.contract.messages import Order
-
 from scheduler import models
 from tests.scheduler.harness import Bench, S, states
 
@@ -68,6 +67,39 @@ def test_a_job_of_which_all_samples_failed_has_failed(bench: Bench) -> None:
     assert not models.Place.objects.exclude(sample=None).exists()
     stock = models.Stock.objects.get(id="vials")
     assert (stock.level, stock.reserved) == (10, 0)
+
+
+def test_a_sample_in_two_places_is_put_away_from_both_last_one_first(bench: Bench) -> None:
+    """A part of it is in the cell, the rest still stands in its slot."""
+    job = bench.job(
+        S("put", {"arm": "use"}, takes=["slot"]),
+        S("fill", {"pump": "use"}, needs=["put"], takes=["cell"]),
+        S("look", {"eye": "use"}, needs=["fill"]),
+        S("tidy_slot", {"arm": "use"}, frees=["slot"], task="tidy_slot", cleanup=True),
+        S("tidy_cell", {"pump": "use"}, frees=["cell"], task="tidy_cell", cleanup=True),
+    )
+    other = bench.job(
+        S("put", {"arm": "use"}, takes=["cell"], duration_s=1), S("go", {"arm": "use"}, needs=["put"], frees=["cell"])
+    )
+    step_through(bench, "look", lambda order: bench.host.close(order, "failed"))
+    assert (states(job)["tidy_cell"], states(job)["tidy_slot"]) == ("dispatched", "waiting")
+    bench.run_to_end(job, other)
+    assert (states(job)["tidy_cell"], states(job)["tidy_slot"]) == ("completed", "completed")
+    assert not models.Place.objects.exclude(sample=None).exists()
+
+
+def test_a_transfer_that_failed_is_put_away_from_where_it_was_to_end(bench: Bench) -> None:
+    job = bench.job(
+        S("put", {"arm": "use"}, takes=["slot"]),
+        S("move", {"arm": "use"}, needs=["put"], takes=["cell"], frees=["slot"]),
+        S("tidy_slot", {"arm": "use"}, frees=["slot"], task="tidy_slot", cleanup=True),
+        S("tidy_cell", {"pump": "use"}, frees=["cell"], task="tidy_cell", cleanup=True),
+    )
+    step_through(bench, "move", lambda order: bench.host.close(order, "failed"))
+    assert models.Place.objects.exclude(sample=None).count() == 2
+    bench.run_to_end(job)
+    assert (states(job)["tidy_cell"], states(job)["tidy_slot"]) == ("completed", "waiting")
+    assert not models.Place.objects.exclude(sample=None).exists()
 
 
 def test_where_nothing_can_put_a_sample_away_an_operator_is_asked(bench: Bench) -> None:

@@ -45,8 +45,10 @@ class Lab(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
-            self._finish_everything()
-            self.bench.close()
+            try:
+                self._finish_everything()
+            finally:
+                self.bench.close()
 
     # --- what may happen
 

@@ -6,7 +6,7 @@ import threading
 from uuid import uuid4
 
 import pytest
-from rest_framework.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied
 
 from scheduler import models
 from scheduler.services import requests

@@ -16,6 +16,7 @@ from octolab.logs import LineFormatter
 from tests.cast import EVERYTHING, Person, another_token, person
 from users import services
 from users.models import Token, User
+from users.throttling import PasswordThrottle
 
 pytestmark = pytest.mark.django_db
 
@@ -119,6 +120,15 @@ def test_who_guesses_passwords_is_locked_out_with_the_name_and_address(settings:
     # Neither another name nor another address suffers.
     assert make(Client(), username="ben", password=PASSWORD).status_code == 201
     assert make(Client(REMOTE_ADDR="192.0.2.7"), username="ann", password=PASSWORD).status_code == 201
+
+
+def test_an_address_may_try_so_many_passwords_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PasswordThrottle, "rate", "3/min")
+    names = [f"nobody{number}" for number in range(4)]
+    assert [make(Client(), username=name, password="x").status_code for name in names] == [401, 401, 401, 429]
+    refused = make(Client(), username="nobody9", password="x")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert make(Client(REMOTE_ADDR="192.0.2.7"), username="nobody9", password="x").status_code == 401
 
 
 def test_a_forged_header_does_not_evade_the_lock(settings: Any) -> None:

@@ -1,0 +1,13 @@
+"""Who looks at a page."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from users.models import User
+
+
+def asker(request: HttpRequest) -> User:
+    """Return the signed-in user of a request that has passed ``login_required``."""
+    assert isinstance(request.user, User)
+    return request.user

@@ -1,0 +1,124 @@
+"""``kill -9`` of any one process in the middle of a job: nothing is lost, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from octolab.client import FINAL, Octolab
+
+from .running import RunningStack, running_stack
+
+SCALE = "1200"
+PROCESSES = ("web", "scheduler", "host", "services", "simulation", "redis", "documents")
+SAMPLES = 2
+Moves = Counter[tuple[str, str]]
+
+
+def recipe() -> str:
+    """Return the demo job with fewer samples."""
+    path = Path(__file__).parents[2] / "octolab" / "examples" / "silver-nanoparticles.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "count: 6" in text
+    return text.replace("count: 6", f"count: {SAMPLES}")
+
+
+def moves(data: Path) -> Moves:
+    """Return how often each instrument was told to move, by the simulation's own log."""
+    found: Moves = Counter()
+    for line in (data / "simulation" / "commands.jsonl").read_text().splitlines():
+        command = json.loads(line)
+        if command["kind"] == "command" and command["moves"] and command["accepted"]:
+            found[command["instrument"], command["verb"]] += 1
+    return found
+
+
+def client(stack: RunningStack) -> Octolab:
+    """Return a client of the demo user, who is an operator too."""
+    token = stack.data.with_name("token").read_text()
+    return Octolab(stack.running["address"], token, tries=10)
+
+
+def attempts(stack: RunningStack) -> list[dict[str, Any]]:
+    documents: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(stack.running["documents"], retryWrites=False) as documents:
+        return list(documents["octolab"]["attempts"].find())
+
+
+def make_token(stack: RunningStack) -> None:
+    """Make a user of the stack, as a script would."""
+    import subprocess
+    import sys
+
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "octolab.settings",
+        "OCTOLAB_DATA_ROOT": str(stack.data),
+        "OCTOLAB_MONGO_URL": stack.running["documents"],
+        "OCTOLAB_SECRET_KEY_FILE": str(stack.data / "secrets" / "secret_key"),
+        "OCTOLAB_DATABASE_URL": f"sqlite:///{stack.data / 'octolab.sqlite3'}",
+    }
+    command = [sys.executable, "manage.py", "create_user", "ada", "--token", "--json", "--operator"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    stack.data.with_name("token").write_text(json.loads(done.stdout)["token"])
+
+
+def run_job(stack: RunningStack, kill: str | None = None, at: float = 0.0) -> dict[str, Any]:
+    """Run the recipe to its end; kill a process when that share of the steps is done."""
+    make_token(stack)
+    with client(stack) as lab:
+        stack.until(lambda: all(module["manifest"] for module in lab.modules()))
+        stack.until(lambda: all(device["state"] == "idle" for device in lab.devices()))
+        job = lab.submit(recipe())
+        if kill:
+            total = job["steps_total"]
+            stack.until(lambda: lab.job(job["id"], include="none")["steps_done"] >= at * total)
+            os.kill(stack.pids[kill], signal.SIGKILL)
+        final = lab.wait(job["id"], timeout_s=150)
+        assert final["state"] in FINAL | {"needs_operator"}
+        return lab.job(job["id"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Moves:
+    """What the instruments are told when nobody kills anything."""
+    with running_stack(tmp_path_factory.mktemp("reference") / "data", "--no-demo", "--scale", SCALE) as stack:
+        stack.until_it_says("keeps running until Ctrl-C")
+        job = run_job(stack)
+        assert job["state"] == "completed", job["state_reason"]
+        return moves(stack.data)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_nothing_is_lost_or_doubled(name: str, tmp_path: Path, undisturbed: Moves) -> None:
+    at = random.uniform(0.1, 0.8)
+    print(f"{name} is killed when {at:.0%} of the steps are done")
+    with running_stack(tmp_path / "data", "--no-demo", "--scale", SCALE) as stack:
+        stack.until_it_says("keeps running until Ctrl-C")
+        job = run_job(stack, kill=name, at=at)
+        stack.until_it_says(f"{name} is ready again")
+        found = attempts(stack)
+        told = moves(stack.data)
+
+    completed = Counter(attempt["step_ids"][0] for attempt in found if attempt["state"] == "completed")
+    assert max(completed.values()) == 1
+    repeated = [a for a in found if a["state"] == "interrupted" and a["touched"] and completed[a["step_ids"][0]]]
+    assert repeated == [], "a step that had touched a device was done again without an operator"
+
+    more = {key: (count, undisturbed[key]) for key, count in told.items() if count > undisturbed[key]}
+    if job["state"] == "completed":
+        assert told == undisturbed, (at, told - undisturbed, undisturbed - told)
+    else:
+        # Somebody has to look at the bench; until then nothing more has been done than the recipe says.
+        assert name in ("host", "simulation"), (name, job["state"], job["state_reason"])
+        assert more == {}, (at, job["state_reason"])
