@@ -17,7 +17,7 @@ from rich.console import Console
 
 from octolab.client import NotAuthenticatedError, Octolab, OctolabError
 
-from . import credentials, progress, show
+from . import control, credentials, progress, show
 
 app = typer.Typer(
     name="octolab",
@@ -186,6 +186,9 @@ def cancel(
     """Cancel a job."""
     with _lab() as lab:
         _print(lab.cancel(job_id, reason=reason), as_json, show.job)
+
+
+control.add_to(app, lambda: _lab(), lambda *what: _print(*what))
 
 
 @app.command()

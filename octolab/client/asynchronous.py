@@ -48,6 +48,8 @@ class AsyncOctolab:
     jobs = _awaitable(Octolab.jobs)
     change = _awaitable(Octolab.change)
     cancel = _awaitable(Octolab.cancel)
+    control = _awaitable(Octolab.control)
+    verbs = _awaitable(Octolab.verbs)
     rerun = _awaitable(Octolab.rerun)
     files = _awaitable(Octolab.files)
     results = _awaitable(Octolab.results)

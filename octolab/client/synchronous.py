@@ -127,6 +127,25 @@ class Octolab:
         answer: Job = self._server.json(post(f"/jobs/{segment(job_id)}/cancel", {"reason": reason}))
         return answer
 
+    def control(self, job_id: str, verb: str, *, reason: str = "") -> dict[str, Any]:
+        """Ask for one of ``hold``, ``release``, ``pause``, ``resume``, ``stop``, ``abort``, ``halt`` and ``cancel``.
+
+        Asking twice changes nothing. ``halt`` is for operators.
+
+        Raises
+        ------
+        ConflictError
+            If that is not possible in the job's present state; the text says what is.
+        """
+        call = post(f"/jobs/{segment(job_id)}/{segment(verb)}", {"reason": reason}, repeatable=True)
+        answer: dict[str, Any] = self._server.json(call)
+        return answer
+
+    def verbs(self, job_id: str) -> dict[str, Any]:
+        """Return the ``verbs`` that are legal now, and the ``windows`` that a hold or a pause would break."""
+        found: dict[str, Any] = self._server.json(get(f"/jobs/{segment(job_id)}/verbs"))
+        return found
+
     def rerun(self, job_id: str) -> Job:
         """Submit a job once more, as a new one."""
         key = {"Idempotency-Key": str(uuid.uuid4())}

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_POST
 from analysis.documents import StoreError
 from scheduler.services import estop
 
+from .asker import asker
+
 
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
@@ -37,7 +39,7 @@ def rearm(request: HttpRequest) -> HttpResponse:
     try:
         if not note:
             raise estop.NotTrippedError("Write down what you checked at the bench.")
-        estop.rearm(request.user, scope, note[:2000])  # type: ignore[arg-type]
+        estop.rearm(asker(request), scope, note[:2000])
     except (estop.NotTrippedError, estop.UnknownScopeError) as error:
         messages.error(request, str(error), extra_tags="bad")
     return redirect("estop")
@@ -45,7 +47,7 @@ def rearm(request: HttpRequest) -> HttpResponse:
 
 def _trip(request: HttpRequest) -> HttpResponse:
     try:
-        estop.trip(request.user, request.POST.get("scope", estop.LAB), request.POST.get("reason", "")[:1000])  # type: ignore[arg-type]
+        estop.trip(asker(request), request.POST.get("scope", estop.LAB), request.POST.get("reason", "")[:1000])
     except estop.UnknownScopeError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain; charset=utf-8")
     return redirect("estop")
@@ -58,7 +60,7 @@ def _latches(request: HttpRequest) -> dict[str, Any]:
             {
                 "latch": latch,
                 "devices": estop.outcome(latch, estop.devices_in(latch.scope)),
-                "may_rearm": estop.may_rearm(request.user, latch.scope),  # type: ignore[arg-type]
+                "may_rearm": estop.may_rearm(asker(request), latch.scope),
             }
             for latch in found
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, estop, jobs, lab, operator
+from . import account, control, estop, jobs, lab, operator
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -14,7 +14,7 @@ urlpatterns = [
     path("jobs/new", jobs.submit, name="submit"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
-    path("jobs/<uuid:job_id>/cancel", jobs.job_cancel, name="job-cancel"),
+    path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
     path("operator", operator.desk, name="operator"),
     path("operator/part/<slug:part>", operator.desk_part, name="operator-part"),

@@ -18,7 +18,6 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from octolab.later import Better, InThread, improve
 from scheduler.services import estop
-from users.authentication import ReadOnlyTokenAuthentication, SessionAuthentication
 from users.models import LabRole, Scope
 from users.permissions import LOGGED_IN, needs
 
@@ -87,7 +86,7 @@ class EmergencyStop(ApiView):
 
     access = {"GET": LOGGED_IN, "POST": LOGGED_IN}
     problems = {"GET": (503,)}
-    authentication_classes = (ReadOnlyTokenAuthentication, SessionAuthentication)
+    writes_nothing = True
 
     @extend_schema(
         operation_id="estop_list",

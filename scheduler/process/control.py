@@ -146,10 +146,7 @@ class JobControl:
             flow.failures.lose(sample, reason, cancelled=True, actor=actor)
         if not job.final:
             job.finished_s, job.finished_at = flow.now_s, flow.changes.at
-            state, event = ENDS.get(job.how, (JobState.CANCELLED, "cancelled"))
-            if job.how == "stop":
-                # Nothing was done that could be kept.
-                state, event = JobState.CANCELLED, "cancelled"
+            state, event = ENDS.get(job.how if job.how != "stop" else "cancel", (JobState.CANCELLED, "cancelled"))
             flow.changes.job(job, state, reason, actor=actor)
             flow.let_go(job, event)
 

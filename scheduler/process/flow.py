@@ -238,7 +238,9 @@ class Flow:
         if job.ending or any(step.state == StepState.CANCELLED for step in job.steps):
             if job.state == JobState.RUNNING:
                 self.changes.job(job, JobState.CANCELLING)
-            to, event = ENDS.get(job.how, (JobState.CANCELLED, "cancelled"))
+            # Stopped before anything was done, there is nothing that could be a success.
+            how = "cancel" if job.how == "stop" and not done else job.how
+            to, event = ENDS.get(how, (JobState.CANCELLED, "cancelled"))
             self.changes.job(job, to, told(job))
             self.let_go(job, event)
         elif done or not job.samples:

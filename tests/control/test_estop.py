@@ -83,7 +83,12 @@ def test_any_member_trips_it_and_the_answer_tells_device_by_device(lab: Lab) -> 
     answer = lab.trip(reason="smoke")
     lab.host.commands_file.with_name("second_arm.unsafe").unlink()
     assert confirmed(answer) == {"arm": True, "second_arm": False}
-    assert (answer["tripped"], answer["all_confirmed"], answer["stored"], answer["hosts_heard"]) == (True, False, True, 1)
+    assert (answer["tripped"], answer["all_confirmed"], answer["stored"], answer["hosts_heard"]) == (
+        True,
+        False,
+        True,
+        1,
+    )
     assert (answer["actor"], answer["reason"]) == ("ann", "smoke")
     assert all("SAFE" in lab.host.commands(device) for device in DEVICES)
     with lab.client("ben") as ben:

@@ -94,13 +94,33 @@ def test_the_operators_desk_does_not_exist_for_others(world: World, signed_in: B
 
 
 def test_only_members_who_may_change_a_job_can_cancel_it(world: World, signed_in: Browser) -> None:
-    cancel = reverse("job-cancel", args=[world.job.id])
+    control = reverse("job-control", args=[world.job.id])
     for name in ("viewer", "outsider", "operator", "member"):
-        assert signed_in(name).post(cancel).status_code in (403, 404), name
+        assert signed_in(name).post(control, {"verb": "cancel"}).status_code in (403, 404), name
         assert world.job.requests.count() == 0, name
-    assert signed_in("owner").get(cancel).status_code == 405
-    assert signed_in("owner").post(cancel).status_code == 302
-    assert [request.verb for request in world.job.requests.all()] == ["cancel"]
+    assert signed_in("owner").get(control).status_code == 405
+    assert signed_in("owner").post(control, {"verb": "cancel", "reason": "no more"}).status_code == 302
+    assert [(r.verb, r.payload) for r in world.job.requests.all()] == [("cancel", {"reason": "no more"})]
+
+
+def test_only_the_verbs_that_are_legal_are_shown(world: World, signed_in: Browser) -> None:
+    def shown(name: str) -> list[str]:
+        page = signed_in(name).get(reverse("job", args=[world.job.id])).content.decode()
+        return re.findall(r'name="verb" value="(\w+)"', page)
+
+    assert shown("owner") == ["hold", "cancel"]
+    assert shown("viewer") == []
+    for state, verbs in (
+        ("running", ["hold", "pause", "cancel", "stop", "abort"]),
+        ("paused", ["resume", "cancel", "stop", "abort"]),
+        ("held", ["release", "cancel", "stop", "abort"]),
+        ("cancelling", []),
+        ("completed", []),
+    ):
+        Job.objects.filter(id=world.job.id).update(state=state)
+        assert shown("lead") == verbs, state
+    refused = signed_in("owner").post(reverse("job-control", args=[world.job.id]), {"verb": "pause"}, follow=True)
+    assert "nothing but rerun" in refused.content.decode()
 
 
 def test_pages_hold_no_inline_script_or_style(world: World, signed_in: Browser) -> None:

@@ -54,7 +54,11 @@ def test_the_log_tells_each_trip_once_also_after_a_restart(bench: Bench) -> None
     bench.scheduler.rebuild()
     bench.scheduler.hosts.look_soon()
     bench.turn()
-    assert [(to, reason) for _, to, _, reason in told()] == [("tripped", "smoke"), ("armed", "looked"), ("tripped", "again")]
+    assert [(to, reason) for _, to, _, reason in told()] == [
+        ("tripped", "smoke"),
+        ("armed", "looked"),
+        ("tripped", "again"),
+    ]
 
 
 def test_an_order_that_the_stop_has_refused_waits_and_loses_nothing(bench: Bench) -> None:
