@@ -143,6 +143,8 @@ class Attempt(_Message):
     outcomes: tuple[Outcome, ...] = ()
     error: str = ""
     reason: str = ""
+    broken: dict[str, str] = {}
+    """Devices whose drivers have failed, and how: no answer, a lost link, nonsense. Not what an instrument refuses."""
     emergency: bool = False
     """Whether the emergency stop ended it, or kept it from beginning."""
     paused: bool = False
@@ -188,7 +190,7 @@ class Latch(_Message):
     scope: str
     tripped: bool
     serial: int
-    """Rises with every trip and re-arm, so that old news is known as such: wall milliseconds, or one more than before."""
+    """Rises with every trip and re-arm, so that old news is known as such: wall milliseconds, or one more."""
     actor: str
     reason: str = ""
     at: datetime

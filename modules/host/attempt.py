@@ -55,6 +55,7 @@ class AttemptRun:
         self.step_ends_lab_s: dict[str, float] = {}
         self.touched = False
         self.last_command = ""
+        self.broken: dict[str, str] = {}
         self.revoked = False
         self._intended_in: str | None = None
         origin = {"host": bench.host, "incarnation": bench.incarnation}
@@ -163,6 +164,7 @@ class AttemptRun:
             "outcomes": [outcome.model_dump(mode="json") for outcome in self.recorder.outcomes(failed)],
             "error": error,
             "reason": reason,
+            "broken": self.broken,
             "emergency": bool(self.interruptions.emergency),
             "paused": False,
         }

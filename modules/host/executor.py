@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modules.contract.messages import AttemptState
-from modules.drivers import DeviceError
+from modules.drivers import DeviceError, Refused
+from modules.drivers import Stopped as DriverStopped
 
 from .attempt import AttemptRun
 from .context import Context
@@ -214,6 +215,8 @@ def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:
     """Return how an action that raised ends its attempt."""
     problem = _cause_of(problem)
     run.bench.rack.note_error(problem)
+    if isinstance(problem, DeviceError) and not isinstance(problem, Refused | DriverStopped):
+        run.broken[problem.device] = problem.problem
     text = str(problem) or type(problem).__name__
     if not isinstance(problem, DeviceError):
         text = f"action {run.step.action!r}: {type(problem).__name__}: {text}"

@@ -24,7 +24,7 @@ def run() -> dict[str, Any]:
     with bench_lab(REPOSITORY / "octolab" / "labs" / "virtual.toml", scale=SCALE) as lab:
         documents: pymongo.MongoClient[dict[str, Any]]
         with pymongo.MongoClient(lab.running["documents"], retryWrites=False, tz_aware=True) as documents:
-            database = documents.get_default_database()
+            database: Any = documents.get_default_database()
             paused_s, stopped_s = [], []
             for number in range(CLICKS + 1):
                 paused, stopped = _one(lab, database)

@@ -336,6 +336,60 @@ def rearm(
 
 
 @app.command()
+def locks(as_json: AsJson = False) -> None:
+    """List the maintenance locks."""
+    with _lab() as lab:
+        keys = ("id", "kind", "target", "holder", "reason", "expires_at")
+        _print(lab.locks(), as_json, lambda found: show.grid(keys, ([lock[key] for key in keys] for lock in found)))
+
+
+@app.command()
+def lock(
+    target: Annotated[str, typer.Argument(help="Id of the device or module.")],
+    reason: Annotated[str, typer.Option(prompt=True, help="Why; shown to everybody.")],
+    module: Annotated[bool, typer.Option("--module", help="All devices of a module.")] = False,
+    until: Annotated[str | None, typer.Option(help="End: ISO date and time with offset.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lock a device or module for maintenance (operators)."""
+    with _lab() as lab:
+        answer = lab.lock(target, reason, kind="module" if module else "device", expires_at=until)
+        _print(answer, as_json, lambda _: f"{target} is locked. Release it with `octolab unlock {answer['id']}`.")
+
+
+@app.command()
+def unlock(
+    lock_id: Annotated[str, typer.Argument(help="As `octolab locks` shows it.")], as_json: AsJson = False
+) -> None:
+    """Release a maintenance lock."""
+    with _lab() as lab:
+        _print(lab.unlock(lock_id), as_json, lambda _: "Released.")
+
+
+@app.command()
+def clear(
+    device: Annotated[str, typer.Argument(help="Id of the device.")],
+    note: Annotated[str, typer.Option(prompt="What did you see at the bench?", help="Kept for ever.")],
+    as_json: AsJson = False,
+) -> None:
+    """Release a device from quarantine (operators)."""
+    with _lab() as lab:
+        _print(lab.clear_device(device, note), as_json, lambda _: f"{device} may be used again.")
+
+
+@app.command("run")
+def run_by_hand(
+    task: Annotated[str, typer.Argument(help="module.task, such as uv_vis.home.")],
+    reason: Annotated[str, typer.Option(help="Why; part of the job's name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a task by hand, as a job of your own with the highest priority (operators)."""
+    module, _, name = task.partition(".")
+    with _lab() as lab:
+        _print(lab.run_by_hand(module, name, reason=reason), as_json, show.job)
+
+
+@app.command()
 def attention(as_json: AsJson = False) -> None:
     """List what waits for an operator's decision."""
     with _lab() as lab:

@@ -266,6 +266,38 @@ class Octolab:
         answer: dict[str, Any] = self._server.json(post("/estop/rearm", {"scope": scope, "note": note}))
         return answer
 
+    def locks(self) -> list[dict[str, Any]]:
+        """Return the maintenance locks that are in force."""
+        return list(self._pages(get("/maintenance")))
+
+    def lock(self, target: str, reason: str, *, kind: str = "device", expires_at: str | None = None) -> dict[str, Any]:
+        """Lock a device (or with ``kind="module"``, all of a module) for maintenance; operators.
+
+        Parameters
+        ----------
+        expires_at
+            ISO date and time with offset at which the lock ends by itself; None for never.
+        """
+        body = {"target": target, "kind": kind, "reason": reason, "expires_at": expires_at}
+        answer: dict[str, Any] = self._server.json(post("/maintenance", body))
+        return answer
+
+    def unlock(self, lock_id: str, *, note: str = "") -> dict[str, Any]:
+        """Release a maintenance lock."""
+        answer: dict[str, Any] = self._server.json(post(f"/maintenance/{segment(lock_id)}/release", {"note": note}))
+        return answer
+
+    def clear_device(self, device: str, note: str) -> dict[str, Any]:
+        """Release a device from quarantine (operators); ``note`` says what was seen."""
+        answer: dict[str, Any] = self._server.json(post(f"/devices/{segment(device)}/clear", {"note": note}))
+        return answer
+
+    def run_by_hand(self, module: str, task: str, *, reason: str = "", **parameters: Any) -> Job:
+        """Run a task of a module now, as a job of one's own (operators)."""
+        body = {"task": task, "parameters": parameters, "reason": reason}
+        accepted: Job = self._server.json(post(f"/modules/{segment(module)}/run", body))
+        return accepted
+
     def attention(self) -> dict[str, list[dict[str, Any]]]:
         """Return the ``steps`` that wait for an operator's decision, and the ``devices`` that are blocked."""
         found: dict[str, list[dict[str, Any]]] = self._server.json(get("/operator/attention"))

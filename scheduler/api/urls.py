@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import control, estop, events, jobs, lab, operator, samples
+from . import control, estop, events, jobs, lab, maintenance, operator, samples
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -33,6 +33,10 @@ urlpatterns = [
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
     path("estop", estop.EmergencyStop.as_view()),
     path("estop/rearm", estop.Rearm.as_view()),
+    path("maintenance", maintenance.Locks.as_view()),
+    path("maintenance/<uuid:lock_id>/release", maintenance.Unlock.as_view()),
+    path("devices/<slug:device_id>/clear", maintenance.Clear.as_view()),
+    path("modules/<slug:module_id>/run", maintenance.RunByHand.as_view()),
     path("operator/attention", operator.Attention.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
 ]

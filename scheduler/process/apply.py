@@ -39,6 +39,7 @@ class Requests:
         self.control = JobControl(flow, attempts)
         self._verbs: dict[str, Callable[[Request], None]] = {
             **self.control.verbs,
+            **hosts.maintenance.verbs,
             "change": self._change,
             "decide": self._decide,
             "refill": self._refill,
@@ -148,7 +149,7 @@ class Requests:
             if device.attempt_id == unit.attempt_id:
                 device.attempt_id = ""
                 self.flow.changes.touch(device)
-                self.flow.changes.device(device, DeviceState.BUSY if device.usable else device.host_says)
+                self.flow.changes.device(device, DeviceState.BUSY if device.sound else device.host_says)
         self.flow.grants.wake_all()
 
     def _refill(self, request: Request) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ import structlog
 from scheduler.process.bench import Bench
 from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveStep, Unit
+from scheduler.process.live import ATTENDED, LiveDevice, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
 from scheduler.process.references import add_results
@@ -27,6 +27,8 @@ class Attempts:
         self.flow = flow
         self.bench = bench
         self.manifests = manifests
+        self.on_broken: Callable[[LiveDevice, str], None] = lambda device, why: None
+        """Called with a device whose driver has failed, and how."""
         self.outstanding: dict[str, Unit] = {}
         """Attempt id → unit: everything that is dispatched or runs at a host."""
 
@@ -147,6 +149,9 @@ class Attempts:
         # What was ordered in vain has not begun; a job counts as started only by what was done.
         if state == "completed" or touched or record.get("started_lab_s") is not None:
             self._begin(unit, record)
+        for name, why in (record.get("broken") or {}).items():
+            if name in flow.state.devices:
+                self.on_broken(flow.state.devices[name], str(why))
         failed = self._outcomes(unit, record)
         any_done = any(member.ok for member in unit.first.alive)
         if state == "completed" or (state == "failed" and any_done):

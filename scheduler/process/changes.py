@@ -38,7 +38,7 @@ _JOB = (
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "results")
-_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules")
+_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
 
 
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
@@ -57,7 +57,7 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
 
 
 def _device_row(d: LiveDevice) -> tuple[Any, ...]:
-    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored
+    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored
 
 
 @dataclass(slots=True)
@@ -237,7 +237,7 @@ class Changes:
             Device,
             _DEVICE,
             (
-                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored)
+                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored)
                 for d in self.devices.values()
             ),
             where=("id", "state"),

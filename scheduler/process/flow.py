@@ -186,7 +186,7 @@ class Flow:
             device = self.state.devices[name]
             if device.holders.pop(unit.id, None) is not None:
                 if not device.holders and device.state == DeviceState.BUSY:
-                    self.changes.device(device, DeviceState.IDLE)
+                    self.changes.device(device, *device.at_rest)
                 self.grants.wake_key(("device", name))
 
     def settle(self, step: LiveStep) -> None:

@@ -16,6 +16,7 @@ from scheduler.process.bench import Bench
 from scheduler.process.flow import Flow
 from scheduler.process.latches import Latches
 from scheduler.process.live import ATTENDED, LiveDevice, Unit
+from scheduler.process.maintenance import Maintenance
 from scheduler.process.manifests import Manifests
 from scheduler.states import DeviceState
 
@@ -42,6 +43,7 @@ class Hosts:
         self.bench = bench
         self.manifests = manifests
         self.latches = Latches(flow, bench)
+        self.maintenance = Maintenance(flow, self.show)
         self._hosts: dict[str, _Host] = {}
         self._looked_s = 0.0
 
@@ -63,6 +65,7 @@ class Hosts:
         """
         records = self.bench.hosts()
         tripped = self.latches.look()
+        self.maintenance.look(self.flow.changes.at)
         now_s = self._looked_s = time.monotonic()
         for record in records:
             self._beat(record, now_s)
@@ -140,8 +143,10 @@ class Hosts:
             return
         if device.estop:
             changes.device(device, DeviceState.ESTOPPED, device.estop)
-        elif not device.usable:
+        elif device.holders and device.sound:
+            changes.device(device, DeviceState.BUSY)
+        elif device.sound or device.quarantine:
+            changes.device(device, *device.at_rest)
+        else:
             reason = "its host does not answer" if device.host_says == DeviceState.OFFLINE else "its host says so"
             changes.device(device, device.host_says, reason)
-        else:
-            changes.device(device, DeviceState.BUSY if device.holders else DeviceState.IDLE)

@@ -122,6 +122,13 @@ CASES: dict[str, Case] = {
         TEAM | OPERATORS | {"scopeless"},
         lambda world: {"sample_id": world.sample.pk},
     ),
+    "GET maintenance": Case(200),
+    "POST maintenance": Case(202, OPERATORS, None, body={"target": "arm", "reason": "cleaning"}),
+    "POST maintenance/<uuid:lock_id>/release": Case(202, OPERATORS, None, lambda w: {"lock_id": w.lock.pk}, {}),
+    "POST devices/<slug:device_id>/clear": Case(202, OPERATORS, None, lambda w: {"device_id": "arm"}, {"note": "fine"}),
+    "POST modules/<slug:module_id>/run": Case(
+        422, OPERATORS, None, lambda w: {"module_id": "bench"}, {"task": "nonsense"}
+    ),
     "GET operator/attention": Case(200, OPERATORS),
     "GET estop": Case(200),
     "POST estop": Case(200, body={"scope": "lab"}),

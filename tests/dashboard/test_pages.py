@@ -7,7 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from scheduler.models import Job, Step
+from scheduler.models import Device, Job, Request, Step
 from tests.cast import World, make_job
 from users.models import Token
 
@@ -170,3 +170,40 @@ def test_a_document_with_mistakes_is_answered_with_their_places_and_kept_in_the_
 @pytest.mark.parametrize("page", ["/jobs/00000000-0000-0000-0000-000000000000", "/lab/nonsense", "/examples/none"])
 def test_what_is_not_there_is_a_404(world: World, signed_in: Browser, page: str) -> None:
     assert signed_in("owner").get(page).status_code == 404
+
+
+def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, signed_in: Browser) -> None:
+    Device.objects.filter(id="arm").update(quarantine="in quarantine: no answer")
+    page = signed_in("operator").get("/operator").content.decode()
+    assert "Release from quarantine" in page
+    assert "cleaning" in page
+    posts = {
+        "lock": (reverse("operator-lock"), {"target": "module:bench", "reason": "cleaning", "hours": "2"}),
+        "unlock": (reverse("operator-unlock", args=[world.lock.pk]), {}),
+        "clear_device": (reverse("operator-clear", args=["arm"]), {"note": "plugged in"}),
+    }
+    for verb, (address, form) in posts.items():
+        assert signed_in("owner").post(address, form).status_code == 404, verb
+        assert signed_in("operator").post(address, form).status_code == 302, verb
+        assert Request.objects.filter(verb=verb).count() == 1, verb
+    assert Request.objects.get(verb="lock").payload["expires_at"] is not None
+    refused = signed_in("operator").post(reverse("operator-run"), {"task": "bench.nonsense"}, follow=True)
+    assert "nonsense" in refused.content.decode()
+    assert not Job.objects.filter(manual=True).exists()
+
+
+def test_the_emergency_stop_is_on_every_page_and_tells_where_it_is_tripped(world: World, signed_in: Browser) -> None:
+    client = signed_in("viewer")
+    for page in ("/", "/jobs", "/jobs/new", "/account", f"/jobs/{world.job.id}", "/estop"):
+        text = client.get(page).content.decode()
+        assert "Stop the whole lab NOW?" in text, page
+        assert 'id="estop-banner"' in text, page
+    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
+    assert client.post("/estop", {"reason": "smoke"}).status_code == 302
+    assert "EMERGENCY STOP" in client.get("/estop/part/banner").content.decode()
+    assert "NOT confirmed" in client.get("/estop").content.decode()
+    assert "Re-arm" not in client.get("/estop/part/state").content.decode()
+    refused = client.post("/estop/rearm", {"scope": "lab", "note": "fine"})
+    assert refused.status_code == 403
+    signed_in("operator").post("/estop/rearm", {"scope": "lab", "note": "looked"})
+    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
