@@ -88,6 +88,10 @@ class Job(models.Model):
     samples_failed = models.IntegerField(default=0)
     steps_total = models.IntegerField(default=0)
     steps_done = models.IntegerField(default=0)
+    manual = models.BooleanField(default=False)
+    """Run by hand by an operator: may use devices that its owner holds under a lock, and devices in quarantine."""
+    ending = models.JSONField(null=True)
+    """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
     placed = models.BooleanField(default=False)
     """Whether the scheduler has taken it into its plan."""
 
@@ -225,7 +229,32 @@ class Device(models.Model):
     reason = models.TextField(blank=True, default="")
     attempt_id = models.CharField(max_length=64, blank=True, default="")
     """The attempt that owns it, or that left it unknown."""
+    quarantine = models.TextField(blank=True, default="")
+    """Why nobody may use it until an operator has looked at it."""
     since_at = models.DateTimeField(null=True)
+
+
+class MaintenanceLock(models.Model):
+    """Somebody works on a device, or on the devices of a module: nobody else's steps start on them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    """That of the request that asked for it."""
+    kind = models.CharField(max_length=10)
+    """``device`` or ``module``."""
+    target = models.CharField(max_length=64)
+    holder = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField()
+    since_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)
+    released_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "target"], condition=models.Q(released_at=None), name="one_open_lock_per_target"
+            )
+        ]
 
 
 class Stock(models.Model):

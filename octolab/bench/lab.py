@@ -78,6 +78,7 @@ class BenchLab:
             "OCTOLAB_SECRET_KEY_FILE": str(self.data / "secrets" / "secret_key"),
         }
         command = [sys.executable, "manage.py", "create_user", "bench", "--token", "--json", "--operator"]
+        command += ["--scopes", "jobs:read,jobs:write,results:read,devices:read,devices:control"]
         done = subprocess.run(  # noqa: S603
             command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
         )

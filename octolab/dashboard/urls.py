@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, jobs, lab, operator
+from . import account, control, estop, jobs, lab, maintenance, operator
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -14,13 +14,20 @@ urlpatterns = [
     path("jobs/new", jobs.submit, name="submit"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
-    path("jobs/<uuid:job_id>/cancel", jobs.job_cancel, name="job-cancel"),
+    path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
     path("operator", operator.desk, name="operator"),
+    path("operator/lock", maintenance.lock, name="operator-lock"),
+    path("operator/locks/<uuid:lock_id>/release", maintenance.unlock, name="operator-unlock"),
+    path("operator/devices/<slug:device_id>/clear", maintenance.clear, name="operator-clear"),
+    path("operator/run", maintenance.run, name="operator-run"),
     path("operator/part/<slug:part>", operator.desk_part, name="operator-part"),
     path("operator/steps/<uuid:step_id>/decide", operator.decide, name="operator-decide"),
     path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
     path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
+    path("estop", estop.page, name="estop"),
+    path("estop/part/<slug:name>", estop.part, name="estop-part"),
+    path("estop/rearm", estop.rearm, name="estop-rearm"),
     path("account", account.account, name="account"),
     path("account/tokens", account.new_token, name="account-token"),
     path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),

@@ -239,7 +239,10 @@ class Cancel(ApiView):
         job = _own(request, job_id)
         wish = body(CancelInput, request)
         with verbs.as_problems():
-            made = requests.cancel_job(asker(request), job, wish["reason"], wait_s=0).request
+            answer = requests.cancel_job(asker(request), job, wish["reason"], wait_s=0)
+        if answer.applied:
+            return Response(shown_job(job), status=202)
+        made = answer.request
         return verbs.when_applied(Response(shown_job(job), status=202), request, made, _again(request, job))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
 
 from scheduler.process.bench import Bench
+from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveStep, Unit
+from scheduler.process.live import ATTENDED, LiveDevice, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
 from scheduler.process.references import add_results
@@ -31,6 +32,8 @@ class Attempts:
         self.scale = scale
         self.bench = bench
         self.manifests = manifests
+        self.on_broken: Callable[[LiveDevice, str], None] = lambda device, why: None
+        """Called with a device whose driver has failed, and how."""
         self.outstanding: dict[str, Unit] = {}
         """Attempt id → unit: everything that is dispatched or runs at a host."""
 
@@ -115,6 +118,7 @@ class Attempts:
             case "running":
                 self._claimed(unit)
                 self._begin(unit, record)
+                self._pause(unit, bool(record.get("paused")))
             case "completed" | "failed" | "aborted":
                 self._close(unit, record)
             case "interrupted":
@@ -133,14 +137,26 @@ class Attempts:
             self.flow.begin(unit.first, at_s)
             self.flow.plan.begun(unit, at_s)
 
+    def _pause(self, unit: Unit, paused: bool) -> None:
+        """Note that the action stands at a safe point, or goes on."""
+        step = unit.first
+        if paused and step.state in (StepState.RUNNING, StepState.PAUSING):
+            self.flow.changes.step(step, StepState.PAUSED)
+        elif not paused and step.state == StepState.PAUSED:
+            self.flow.changes.step(step, StepState.RUNNING)
+
     def _close(self, unit: Unit, record: Mapping[str, Any]) -> None:
         self._drop(unit)
         flow, state = self.flow, record["state"]
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         ended_s = self._time(record.get("ended_lab_s"))
         touched = bool(record.get("touched"))
         # What was ordered in vain has not begun; a job counts as started only by what was done.
         if state == "completed" or touched or record.get("started_lab_s") is not None:
             self._begin(unit, record)
+        for name, why in (record.get("broken") or {}).items():
+            if name in flow.state.devices:
+                self.on_broken(flow.state.devices[name], str(why))
         failed = self._outcomes(unit, record)
         any_done = any(member.ok for member in unit.first.alive)
         if state == "completed" or (state == "failed" and any_done):
@@ -158,6 +174,10 @@ class Attempts:
         reason = record.get("error") or record.get("reason") or state
         if state == "failed" and not touched and record.get("started_lab_s") is None and self._refused(unit):
             log.warning("order refused, to be sent again", attempt=unit.attempt_id, reason=reason)
+            flow.failures.again(unit, reason)
+            return
+        if record.get("emergency") and not touched and (is_cleanup(unit) or unit.job.state != JobState.CANCELLING):
+            # Nothing has moved, so nothing is lost: it waits until an operator has re-armed.
             flow.failures.again(unit, reason)
             return
         if state == "failed" and self._may_repeat(unit, touched):
@@ -238,6 +258,7 @@ class Attempts:
         self._drop(unit)
         reason = record.get("reason") or record.get("error") or "interrupted"
         flow = self.flow
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         if not record.get("touched"):
             # It moved nothing, so doing it now is doing it once.
             log.info("untouched attempt is repeated", attempt=unit.attempt_id, reason=reason)

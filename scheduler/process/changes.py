@@ -33,12 +33,12 @@ _STEP = (
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
     "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "samples_failed", "steps_total", "steps_done",
-    "placed",
+    "placed", "ending",
 )  # fmt: skip
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "results")
-_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules")
+_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
 
 
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
@@ -52,12 +52,12 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
         j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
-        j.id, j.stored,
+        j.ending, j.id, j.stored,
     )  # fmt: skip
 
 
 def _device_row(d: LiveDevice) -> tuple[Any, ...]:
-    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored
+    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored
 
 
 @dataclass(slots=True)
@@ -237,7 +237,7 @@ class Changes:
             Device,
             _DEVICE,
             (
-                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored)
+                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored)
                 for d in self.devices.values()
             ),
             where=("id", "state"),

@@ -30,7 +30,7 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed",
+    "placed", "ending", "manual",
 )  # fmt: skip
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
@@ -195,6 +195,7 @@ def load_lab(state: LabState) -> None:
             device.reason,
             device.attempt_id,
             device.since_at,
+            device.quarantine,
         )
     held = []
     for resource, index, sample, since in Place.objects.values_list("resource", "index", "sample_id", "since_lab_s"):

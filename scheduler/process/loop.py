@@ -85,11 +85,13 @@ class Scheduler:
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
         self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
+        self.attempts.on_broken = self.hosts.maintenance.quarantine
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
         load_lab(self.state)
         self.stocks.load()
         self.manifests.load(self.flow)
+        self.hosts.maintenance.load()
         now_s = self.clock.now()
         self.flow.changes = Changes(now_s)
         self._take_in(load_jobs(open_job_ids()), now_s)
@@ -149,6 +151,9 @@ class Scheduler:
         new_jobs, open_requests = news()
         new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
         self._ask_bench(self.attempts.look)
+        if self.bell.take_latched() or self.state.emergency_seen:
+            self.state.emergency_seen = False
+            self.hosts.look_soon()
         if open_requests:
             self.requests.apply(answers)
         self.standby.end_due(now_s)

@@ -54,6 +54,12 @@ class Manifests:
         except KeyError:
             return False
 
+    def may_pause(self, job: LiveJob, module: str, action: str | None) -> bool:
+        """Tell whether the action has safe points at which it can wait."""
+        manifest = self._known.get(job.manifests.get(module, ""))
+        actions = manifest.actions if manifest is not None else ()
+        return any(known.name == action and known.pause != "none" for known in actions)
+
     def take_in(self, hosts: Mapping[str, HostRecord], flow: Flow) -> None:
         """Take in what the hosts that are alive serve now."""
         served = {

@@ -99,6 +99,7 @@ def submit_job(
     project: Project | str | None = None,
     idempotency_key: str | None = None,
     rerun_of: Job | None = None,
+    manual: bool = False,
 ) -> tuple[Job, bool]:
     """Accept a job: check it, reserve its stocks, and insert it with its samples, tasks and steps.
 
@@ -126,7 +127,7 @@ def submit_job(
     checked = _check(user, data, project)
     try:
         with transaction.atomic():
-            job = _insert(checked, user, idempotency_key, digest, rerun_of)
+            job = _insert(checked, user, idempotency_key, digest, rerun_of, manual)
             transaction.on_commit(ring_scheduler)
     except IntegrityError:
         # two requests with the same key at the same time: the other one was faster
@@ -315,8 +316,9 @@ def job_row(checked: CheckedJob, user: User) -> Job:
     )
 
 
-def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None) -> Job:
+def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None, manual: bool) -> Job:
     job, expansion = job_row(checked, user), checked.expansion
+    job.manual = manual
     job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     insert(job, expansion)
     problems = Problems()

@@ -83,6 +83,15 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>": job(200),
     "PATCH jobs/<uuid:job_id>": job(202, IN_CHARGE, {"name": "better"}),
     "POST jobs/<uuid:job_id>/cancel": job(202, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/hold": job(202, IN_CHARGE, {"reason": "wait"}),
+    # Nothing was held, so there is nothing to change.
+    "POST jobs/<uuid:job_id>/release": job(202, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/pause": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/resume": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/stop": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/abort": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/halt": Case(409, OPERATORS, OPERATORS, lambda w: {"job_id": w.job.pk}, {}),
+    "GET jobs/<uuid:job_id>/verbs": job(200),
     "POST jobs/<uuid:job_id>/rerun": job(422, TEAM),
     "GET jobs/<uuid:job_id>/logs": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
@@ -113,7 +122,17 @@ CASES: dict[str, Case] = {
         TEAM | OPERATORS | {"scopeless"},
         lambda world: {"sample_id": world.sample.pk},
     ),
+    "GET maintenance": Case(200),
+    "POST maintenance": Case(202, OPERATORS, None, body={"target": "arm", "reason": "cleaning"}),
+    "POST maintenance/<uuid:lock_id>/release": Case(202, OPERATORS, None, lambda w: {"lock_id": w.lock.pk}, {}),
+    "POST devices/<slug:device_id>/clear": Case(202, OPERATORS, None, lambda w: {"device_id": "arm"}, {"note": "fine"}),
+    "POST modules/<slug:module_id>/run": Case(
+        422, OPERATORS, None, lambda w: {"module_id": "bench"}, {"task": "nonsense"}
+    ),
     "GET operator/attention": Case(200, OPERATORS),
+    "GET estop": Case(200),
+    "POST estop": Case(200, body={"scope": "lab"}),
+    "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
         OPERATORS,

@@ -54,7 +54,7 @@ def make_manifest(version: str = "1", *, title: str = "Work", capacities: dict[s
             for name, (capacity, storage, cleanup) in PLACES.items()
         },
         tasks=(*(_plain(name, title) for name in ("work", "tidy_slot", "tidy_cell")), _act()),
-        actions=(Action(name="run"), Action(name="safe", repeat_safe=True)),
+        actions=(Action(name="run"), Action(name="safe", repeat_safe=True), Action(name="waits", pause="checkpoint")),
     )
 
 
