@@ -21,7 +21,8 @@ Row = dict[str, Any]
 _TABLES = {
     "jobs": "SELECT id, name, state FROM scheduler_job",
     "samples": "SELECT id, job_id, state FROM scheduler_sample",
-    "steps": "SELECT id, job_id, block, name, module, action, state, attempt, devices, takes, frees FROM scheduler_step",
+    "steps": "SELECT id, job_id, block, name, module, action, state, attempt, devices, takes, frees"
+    " FROM scheduler_step",
     "members": "SELECT step_id, task_id, sample_id FROM scheduler_stepmember",
     "events": "SELECT seq, lab_s, kind, subject, job_id, state_from, state_to, data FROM scheduler_event ORDER BY seq",
     "requests": "SELECT id, verb, payload, applied_at, refused FROM scheduler_request",

@@ -123,8 +123,9 @@ def nothing_twice(e: Evidence) -> Iterator[Violation]:
         if len(done := [a["_id"] for a in attempts if a["state"] == "completed"]) > 1:
             yield Violation(2, step_id, f"was completed more than once: {done}")
         moved = [a for a in attempts if commands[a["_id"]]]
-        for attempt in moved:
-            yield from _once_in(attempt, commands[attempt["_id"]], [steps[i] for i in attempt["step_ids"]])
+        for attempt in attempts:
+            ordered = [steps[i] for i in attempt["step_ids"] if i in steps]
+            yield from _once_in(attempt, commands[attempt["_id"]], ordered)
         step = steps.get(step_id)
         safe = step is not None and all(
             f"{steps[i]['module']}.{steps[i]['action']}" in e.repeat_safe for a in attempts for i in a["step_ids"]
@@ -135,9 +136,8 @@ def nothing_twice(e: Evidence) -> Iterator[Violation]:
                 text = f"{first['_id']} moved something, and {second['_id']} did it again without a decision"
                 yield Violation(2, step_id, text)
         for attempt in attempts:
-            if attempt["state"] in ("interrupted", "failed", "aborted") and not attempt["touched"]:
-                if commands[attempt["_id"]]:
-                    yield Violation(2, attempt["_id"], f"says that it moved nothing: {commands[attempt['_id']][0]}")
+            if not attempt["touched"] and commands[attempt["_id"]]:
+                yield Violation(2, attempt["_id"], f"says that it moved nothing: {commands[attempt['_id']][0]}")
 
 
 def _once_in(attempt: Row, commands: list[Row], steps: list[Row]) -> Iterator[Violation]:
