@@ -77,15 +77,19 @@ class Bell:
             await self._listener
 
     async def _listen(self) -> None:
+        away = False
         while True:
             try:
                 async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as channel:
                     await channel.subscribe(EVENTS_BELL)
+                    away = False
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._ring(message["data"])
             except (RedisError, OSError) as error:
-                _log.warning("the doorbells cannot be heard, waiting takes its full time: %s", error)
+                if not away:
+                    _log.warning("the doorbells cannot be heard, waiting takes its full time: %s", error)
+                away = True
                 await asyncio.sleep(_RECONNECT_S)
 
     def _ring(self, data: bytes) -> None:

@@ -24,7 +24,7 @@ from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver, set_script_prefix
 
-from . import later
+from . import bell, later
 from .api.errors import MEDIA_TYPE
 
 P = ParamSpec("P")
@@ -51,6 +51,7 @@ class Handler(ASGIHandler):
         """Serve one request."""
         if scope["type"] != "http":
             raise ValueError(f"this serves HTTP, not {scope['type']}")
+        bell.events()  # from the first request on, so that the first submit hears its answer
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await self._body(scope, receive)

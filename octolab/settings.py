@@ -180,6 +180,9 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_ROOT / "static"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+SCHEDULER_POLICY = os.environ.get("OCTOLAB_POLICY", "masking")
+"""How work is packed: ``masking`` (all jobs share the devices) or ``fcfs`` (one job in the lab at a time)."""
+
 # --- the REST API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -1,5 +1,6 @@
 """``python -m tests.prepare_web``: make a database with a virtual lab and some users; print their tokens as JSON."""
 
+# ruff: noqa: E402  (Django has to be set up before its models are imported)
 from __future__ import annotations
 
 import json

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import threading
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,15 @@ Plan = Generator[Any, Any, Any]
 
 
 def home_pipette(ctx: Context) -> None:
-    """Switch the pipette's motors on and park it."""
+    """Switch the pipette's motors on and park it; have ready meanwhile what the first measurement needs."""
+    threading.Thread(target=_load_what_measures, name="uv_vis loads", daemon=True).start()
     ctx.device("pipette").home()
+
+
+def _load_what_measures() -> None:
+    """Import what is large. In the first measurement it would take seconds of which the plan knows nothing."""
+    for name in ("bluesky.run_engine", "bluesky.plan_stubs", "scipy.ndimage", "scipy.signal", "analysis.arrays"):
+        importlib.import_module(name)
 
 
 def fetch_vial(ctx: Context) -> None:

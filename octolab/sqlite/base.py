@@ -2,7 +2,7 @@
 
 SQLite lets one transaction write at a time, and its own busy handler sleeps up to 100 ms between two tries: under
 load the unlucky wait for seconds. Here the threads of a process queue for one lock, and the one at its head asks
-SQLite every half millisecond until another process has finished.
+SQLite every two milliseconds until another process has finished.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base
 
-_RETRY_S = 0.0005
+_RETRY_S = 0.002
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 

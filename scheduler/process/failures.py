@@ -180,16 +180,21 @@ class Failures:
                 for resource in step.frees:
                     self.flow.give_back(resource, sample)
 
-    def ask_to_collect(self, job: LiveJob, held: list[tuple[LiveSample, str]]) -> None:
-        """Put samples away that still stand in working places; where nothing can, ask an operator."""
-        for sample, _ in held:
+    def empty_places(self, job: LiveJob) -> bool:
+        """Tell whether no sample of the job stands in a working place; else have it put away, or ask an operator."""
+        for sample in job.samples:
             self.clean_up(sample)
-        if any(not step.final and not step.dormant for step in job.steps) or job.state == JobState.NEEDS_OPERATOR:
-            return
-        where = ", ".join(
-            f"{sample.name} in {resource} place {sample.places[resource] + 1}" for sample, resource in held
-        )
-        self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
+        held = [(sample, resource) for sample in job.samples for resource in self._working_places(sample)]
+        if not held:
+            return True
+        called = any(not step.final and not step.dormant for step in job.steps)
+        if not called and job.state != JobState.NEEDS_OPERATOR:
+            where = ", ".join(f"{one.name} in {resource} place {one.places[resource] + 1}" for one, resource in held)
+            self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
+        return False
+
+    def _working_places(self, sample: LiveSample) -> list[str]:
+        return [resource for resource in sample.places if not self.flow.state.places.is_storage(resource)]
 
     def need_operator(self, job: LiveJob, reason: str) -> None:
         """Let a job wait for an operator, and tell."""

@@ -216,16 +216,8 @@ class Flow:
             return
         if any(not sample.final for sample in job.samples):
             return
-        held = [
-            (sample, resource)
-            for sample in job.samples
-            for resource in sample.places
-            if not self.state.places.is_storage(resource)
-        ]
-        if held:
-            self.failures.ask_to_collect(job, held)
-            return
-        self.finish_job(job)
+        if self.failures.empty_places(job):
+            self.finish_job(job)
 
     def finish_job(self, job: LiveJob) -> None:
         """Give a job its final state."""

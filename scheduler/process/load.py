@@ -21,7 +21,7 @@ from scheduler.process.live import (
     Need,
     Unit,
 )
-from scheduler.states import JOB_FINAL, SampleState
+from scheduler.states import JOB_FINAL, STEP_FINAL, SampleState, StepState
 
 CHUNK = 500
 """Jobs read at once: SQLite bounds the number of parameters of a query."""
@@ -123,6 +123,20 @@ def _add_members(
         uid = None if run_uid is None else str(run_uid)
         step.members.append(LiveMember(key, tasks[task_id], sample, uid, ok, error))
         sample.steps.append(step)
+    for sample in nobody.values():
+        sample.state = sample.stored = _state_of_steps(sample.steps)
+
+
+def _state_of_steps(steps: list[LiveStep]) -> str:
+    """Return the state of what stands for no sample: no row remembers it, but its steps do."""
+    own = [step.state for step in steps if not step.dormant]
+    if StepState.CANCELLED in own:
+        return SampleState.CANCELLED
+    if StepState.FAILED in own or StepState.ABORTED in own:
+        return SampleState.FAILED
+    if all(state in STEP_FINAL for state in own):
+        return SampleState.COMPLETED
+    return SampleState.PLANNED if set(own) <= {StepState.WAITING} else SampleState.ACTIVE
 
 
 def make_units(job: LiveJob) -> None:

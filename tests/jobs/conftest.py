@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import pytest
@@ -22,14 +23,15 @@ hypothesis.settings.load_profile("octolab")
 
 @pytest.fixture
 def open_lab(
-    db: None, settings: pytest.FixtureRequest, mongo_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    db: None, settings: Any, mongo_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], None]:
     """Open a shipped lab: its file, its rows, its clock and its Redis."""
 
     def open_(name: str) -> None:
         settings.LAB_FILE = lab.LABS / f"{name}.toml"
         settings.MONGO_URL, settings.REDIS_URL = mongo_url, redis_url
-        with MongoClient(mongo_url, retryWrites=False) as client:
+        client: MongoClient[Any] = MongoClient(mongo_url, retryWrites=False)
+        with client:
             resume(client.get_default_database(), 600.0, simulated=True)
         monkeypatch.setattr(labtime, "_clock", None)
         monkeypatch.setattr(labtime, "_tried_s", float("-inf"))

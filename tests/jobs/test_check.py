@@ -15,11 +15,11 @@ from scheduler.generator import generate
 from scheduler.jobformat import JobRefused, Problem, parse
 from tests.jobs.lab import catalogue, messages
 
-MADE = [{"task": "batch_synthesis.prepare"}]
-ADD = {"task": "batch_synthesis.add", "with": {"solution": "Citrate", "volume": "1 mL"}}
+MADE: list[Any] = [{"task": "batch_synthesis.prepare"}]
+ADD: dict[str, Any] = {"task": "batch_synthesis.add", "with": {"solution": "Citrate", "volume": "1 mL"}}
 
 
-def refused(workflow: list[dict[str, Any]], lab: str = "silver", **more: Any) -> dict[str, str]:
+def refused(workflow: list[Any], lab: str = "silver", **more: Any) -> dict[str, str]:
     document = parse({"name": "x", "workflow": workflow, **more})
     with pytest.raises(JobRefused) as error:
         generate(document, catalogue(lab), new_id())
@@ -203,7 +203,7 @@ def test_references_of_the_wrong_kind() -> None:
     assert refused([one, occupy(with_={"standby": "$one.seconds"})], "virtual") == {
         "/workflow/1/with/standby": "`standby` decides what the task needs; it must be known from the start."
     }
-    spectrum = [{"task": "uv_vis.fetch"}, {"task": "uv_vis.measure"}, {"task": "uv_vis.measure"}]
+    spectrum: list[Any] = [{"task": "uv_vis.fetch"}, {"task": "uv_vis.measure"}, {"task": "uv_vis.measure"}]
     spectrum[2]["with"] = {"volume": "$measure.absorbance"}
     assert refused(spectrum, samples=[{"from": {"position": "vial_storage.1.1"}}]) == {
         "/workflow/2/with/volume": "`absorbance` is an array; only single values can be referred to."
@@ -379,7 +379,7 @@ def test_many_problems_are_told_at_once() -> None:
 # --- whatever comes
 
 TASKS = st.sampled_from([*catalogue("silver").task_names, "x.y", "add"])
-VALUES = st.sampled_from(
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
     ["1 mL", "5 min", "1000 rpm", "Citrate", "$a", "$task.x", "$add.delivered", "$measure.peak_nm", 5, -1, 1e12, True, None, [], ["$a"], {}]
 )  # fmt: skip
 NAMES = st.sampled_from(["solution", "volume", "rate", "time", "speed", "temperature", "boxcar", "x"])

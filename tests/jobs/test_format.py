@@ -125,6 +125,13 @@ def test_the_published_schema_accepts_the_examples_and_knows_the_labs_tasks(lab:
 def test_the_published_schema_refuses_what_the_parser_refuses() -> None:
     validator = jsonschema.Draft202012Validator(schema())
     assert validator.is_valid(MINIMAL)
-    for change in ({"priority": 11}, {"samples": 0}, {"workflow": []}, {"nme": "x"}, {"samples": {"sweep": {"a": 5}}}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"priority": 11},
+        {"samples": 0},
+        {"workflow": []},
+        {"nme": "x"},
+        {"samples": {"sweep": {"a": 5}}},
+    )
+    for change in changes:
         assert not validator.is_valid({**MINIMAL, **change})
         assert refused({**MINIMAL, **change})

@@ -23,7 +23,7 @@ def expanded(document: Any, lab: str = "virtual", job_id: UUID = JOB) -> Expansi
     return generate(parse(document), catalogue(lab), job_id)
 
 
-def job(*workflow: dict[str, Any], **more: Any) -> dict[str, Any]:
+def job(*workflow: Any, **more: Any) -> dict[str, Any]:
     return {"name": "x", "workflow": list(workflow), **more}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -90,8 +89,8 @@ class Runner:
         if step.action is None:
             self.bench.clock.sleep(step.duration_s)
         else:
-            outcome = self._actions[step.module][step.action](context)
-            if inspect.isgenerator(outcome):
+            outcome: Any = self._actions[step.module][step.action](context)
+            if hasattr(outcome, "send"):
                 self._engine(outcome)
         self.durations.append((f"{step.task_name}.{step.name}", step.duration_s, self.bench.clock.now() - began))
         for sample in samples:

@@ -63,7 +63,7 @@ def test_options_change_the_manifest_and_unknown_ones_are_refused(package: str) 
 
 @pytest.mark.parametrize("lab", ["silver", "virtual"])
 def test_every_unit_is_a_unit(lab: str) -> None:
-    registry = pint.UnitRegistry()
+    registry: Any = pint.UnitRegistry()
     for manifest in catalogue(lab).manifests.values():
         units = [consumable.unit for consumable in manifest.consumables.values()]
         for task in manifest.tasks:

@@ -32,8 +32,8 @@ def test_the_scheduler_killed_at_random_moments(world: World) -> None:
     print("seed", seed)
     rng = random.Random(seed)
     scheduler = world.start_scheduler()
-    jobs = len(world.submit(60))
-    for _ in range(6):
+    jobs = len(world.submit(45))
+    for _ in range(4):
         # Most of these hit a running loop; the first may hit the start.
         time.sleep(rng.uniform(0.8, 2.0))
         scheduler.kill()

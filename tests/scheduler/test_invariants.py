@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -233,6 +234,8 @@ class Lab(RuleBasedStateMachine):
 @pytest.mark.django_db(transaction=True)
 def test_any_order_of_events(mongo_url: str, redis_url: str) -> None:
     URLS.update(mongo=mongo_url, redis=redis_url)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS knox_authtoken")
     run_state_machine_as_test(
         Lab,
         settings=settings(
