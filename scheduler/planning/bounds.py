@@ -175,7 +175,7 @@ class _Frame:
         weight = {job.id: job.weight for job in self.problem.jobs}
         best = 0.0
         extra: dict[str, float] = dict.fromkeys(weight, 0.0)
-        for _ in range(4 if guard else 1):
+        for turn in range(16 if guard else 1):
             heavy = {name: weight[name] * (1 + extra[name]) for name in weight}
             busy = mean_busy_dates(
                 {name: (head[name], work[name], heavy[name]) for name in work if work[name]}
@@ -189,7 +189,7 @@ class _Frame:
                 limit = STRETCH_LIMIT * self.alone[name]
                 total += heavy[name] * flow - weight[name] * extra[name] * limit
                 # The guard's part is at least `extra` times the excess, for any `extra` between 0 and 1.
-                extra[name] = 1.0 if flow > limit else 0.0
+                extra[name] += ((1.0 if flow > limit else 0.0) - extra[name]) / (1 + turn / 2)
             best = max(best, total)
         return int(best + 1 - 1e-6)
 

@@ -23,6 +23,7 @@ from scheduler.planning.table import UNPLACED, MaskingTable, Snapshot
 Cost = tuple[int, ...]
 WORST: Cost = (1 << 60,)
 HISTORY = 12
+STALE_TURNS = 40
 
 
 @dataclass(slots=True)
@@ -245,6 +246,7 @@ def improve(
     *,
     move: Callable[[list[int], random.Random], tuple[list[int], int]] | None = None,
     on_better: Callable[[Cost], None] | None = None,
+    until: float = 1.0,
 ) -> tuple[list[int], Cost]:
     """Improve an order until the clock runs out.
 
@@ -261,6 +263,9 @@ def improve(
         anywhere.
     on_better
         Called with each new best cost.
+    until
+        Share of the clock's limit at which to stop. With less than 1, also stop when nothing has improved for
+        long.
 
     Returns
     -------
@@ -277,8 +282,11 @@ def improve(
     count = len(order)
     if count < 2:
         return best, best_cost
-    while not evaluate.clock.over():
+    clock = evaluate.clock
+    stale, patience = 0, max(300, STALE_TURNS * count) if until < 1.0 else 1 << 60
+    while not clock.over() and clock.spent() < until and stale < patience:
         turn += 1
+        stale += 1
         trial, since = (move or any_move)(current, rng)
         if trial == current:
             idle += 1
@@ -291,6 +299,8 @@ def improve(
         if found <= bar:
             if found < best_cost:
                 best, best_cost = trial[:], found
+                stale = 0
+                clock.better()
                 if on_better is not None:
                     on_better(best_cost)
             current, current_cost = trial, found

@@ -287,13 +287,14 @@ def late(lag: Lag, plan: Plan) -> int:
 
 
 def soften(problem: Problem, cost: int = 1) -> Problem:
-    """Return the problem with every hard maximum lag turned into a window that costs `cost` per tick beyond it."""
+    """Return the problem with every hard maximum lag made a window that costs `cost` per tick beyond."""
 
     def lag_of(lag: Lag) -> Lag:
         return replace(lag, cost=cost) if lag.max is not None and lag.cost is None else lag
 
     def step_of(step: Step) -> Step:
-        return replace(step, gap_cost=cost) if step.max_gap is not None and step.gap_cost is None else step
+        hard = step.max_gap is not None and step.gap_cost is None
+        return replace(step, gap_cost=cost) if hard else step
 
     jobs = tuple(
         replace(

@@ -27,6 +27,9 @@ from scheduler.planning.search import (
 from scheduler.planning.sequences import dispatch_order, predecessors, tails
 from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
+FIRST_PART = 0.5
+"""Share of the limit for whole groups; the rest goes to single units."""
+
 
 def plan(request: Request) -> Plan:
     """Insert, search within the limits, and return the best plan found or the incumbent."""
@@ -36,8 +39,12 @@ def plan(request: Request) -> Plan:
         return judge(request, ({}, {}, {}), "masking")
     starts = [_start(request, arrange, clock) for arrange in _arrangements(request)]
     start = min(starts, key=lambda candidate: candidate.cost)
-    if request.limits.bounded and len(start.order) > 1:
-        _search(request, start, incumbent)
+    if request.limits.bounded:
+        listed = any(len(group.units) > 1 for group in start.groups)
+        _search(request, start, incumbent, FIRST_PART if listed else 1.0)
+        if listed and not clock.over():
+            start = _as_list(request, start, clock)
+            _search(request, start, incumbent, 1.0)
     return better(_finish(request, start), incumbent)
 
 
@@ -78,14 +85,28 @@ def _start(request: Request, arrange: str, clock: Clock) -> _Start:
     return _Start(table, groups, evaluate, best, cost, move)
 
 
-def _search(request: Request, start: _Start, incumbent: Plan | None) -> None:
+def _as_list(request: Request, start: _Start, clock: Clock) -> _Start:
+    """Take the groups apart: the same order of single units, placed and repaired as one list."""
+    table = MaskingTable(request.problem)
+    groups = _groups(table, "list")
+    number = {group.units[0]: n for n, group in enumerate(groups)}
+    evaluate = ListEvaluator(request.problem, table, groups, request.objective, request.incumbent, clock)
+    order = [number[index] for n in start.order for index in start.groups[n].units]
+    cost = evaluate(order)
+    if cost > start.cost:
+        # Repair across groups may go another way; then the groups stay as they are.
+        return start
+    return _Start(table, groups, evaluate, order, cost, PrecedenceMove(predecessors(table, groups)))
+
+
+def _search(request: Request, start: _Start, incumbent: Plan | None, until: float) -> None:
     def tell(_: Cost) -> None:
         if request.progress is not None:
             found = judge(request, start.table.spans(), "masking")
             request.progress(start.evaluate.clock.spent(), better(found, incumbent))
 
     start.order, start.cost = improve(
-        start.evaluate, start.order, start.cost, request.seed, move=start.move, on_better=tell
+        start.evaluate, start.order, start.cost, request.seed, move=start.move, on_better=tell, until=until
     )
 
 
