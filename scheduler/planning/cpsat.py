@@ -1,9 +1,9 @@
 """The problem as a CP-SAT model: exact, and restricted to some steps for large-neighbourhood search.
 
-Encodings follow the OR-tools guide: fixed-size intervals on one start variable per step, optional intervals on
-the *shared* start for alternative modes, ``no_overlap`` for devices, ``cumulative`` for resources, linear
-inequalities for lags. What is fixed, or kept for a neighbourhood, enters as constants; where constants overlap
-each other (a running step that is late) their union is blocked, since facts are not judged again.
+Encodings follow the OR-tools guide: fixed-size intervals on one start variable per step, optional intervals
+on the *shared* start for alternative modes, ``no_overlap`` for devices, ``cumulative`` for resources, linear
+inequalities for lags. What is fixed, or kept for a neighbourhood, enters as constants; where constants
+overlap each other (a running step that is late) their union is blocked, since facts are not judged again.
 
 Setup times are taken to satisfy the triangle inequality.
 """
@@ -11,7 +11,7 @@ Setup times are taken to satisfy the triangle inequality.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -36,7 +36,7 @@ from scheduler.planning.problem import (
     Use,
     all_lags,
 )
-from scheduler.planning.solver import Answer, Effort, solve
+from scheduler.planning.solver import Answer, Effort, Values, solve
 
 Expression = Any
 """A number, or a linear expression of CP-SAT."""
@@ -235,7 +235,7 @@ class ScheduleModel:
     # --- devices
 
     def _span(self, name: str, number: int, quantity: int = 1) -> _Span | None:
-        """Return what a step occupies in one of its modes; None if it occupies nothing or is not in that mode."""
+        """Return what a step occupies in a mode; None if that is nothing, or it is not in that mode."""
         step = self.index.step[name]
         present = self.mode[name][number]
         if present is False:
@@ -303,7 +303,7 @@ class ScheduleModel:
         return _union((max(start, now), end) for start, end in parts)
 
     def _batch_device(self, device: Device, uses: list[_Span]) -> None:
-        """Steps of one batch key either start together or follow each other; sizes add up to the limit at most."""
+        """Steps of one batch key start together, up to the limit in size, or follow each other."""
         walls = [(b.start, b.end) for b in device.blocked]
         free = [s for s in uses if not s.constant]
         self.cp.add_cumulative(
@@ -487,19 +487,27 @@ class ScheduleModel:
                 total = total + 1 - self.mode[name][before.modes.get(name, 0)]
         return total
 
-    def minimise(self, value: Expression, effort: Effort) -> tuple[Answer, Spans | None]:
-        """Minimise a value within the effort; return the answer and, if there is one, the solution."""
+    def minimise(
+        self, value: Expression, effort: Effort, tell: Callable[[Spans], None] | None = None
+    ) -> tuple[Answer, Spans | None]:
+        """Minimise a value within the effort; return the answer and, if there is one, the solution.
+
+        `tell` is called with each solution as it is found.
+        """
         self.cp.minimize(value)
-        answer, solver = solve(self.cp, effort)
-        if not answer.solved:
-            return answer, None
-        starts = {step: solver.value(start) for step, start in self.start.items()}
-        ends = {step: solver.value(end) for step, end in self.end.items()}
-        modes = {
-            step: next(number for number, literal in enumerate(literals) if solver.boolean_value(literal))
-            for step, literals in self.mode.items()
-        }
-        return answer, (starts, ends, modes)
+        answer, solver = solve(self.cp, effort, None if tell is None else lambda at: tell(self._read(at)))
+        return answer, self._read(solver) if answer.solved else None
+
+    def _read(self, values: Values) -> Spans:
+        modes = {}
+        for step, literals in self.mode.items():
+            chosen = (number for number, literal in enumerate(literals) if values.value(literal))
+            modes[step] = 0 if len(literals) == 1 else next(chosen)
+        return (
+            {step: values.value(start) for step, start in self.start.items()},
+            {step: values.value(end) for step, end in self.end.items()},
+            modes,
+        )
 
 
 def safe_horizon(problem: Problem) -> int:

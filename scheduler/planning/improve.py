@@ -58,7 +58,6 @@ class Improver:
         self.digest = Digest(self.problem)
         self.bound = max(start.bound or 0, lower_bound(self.problem, self.name))
         self.proven = self.impossible = False
-        self.last_gain = clock.spent()
         fixed = self.digest.index.fixed
         self.steps = {
             job.id: [step.id for step in job.steps() if step.id not in fixed] for job in self.problem.jobs
@@ -187,7 +186,7 @@ class Improver:
         self, model: ScheduleModel, value: Expression, share: float, *, bounds: bool = False
     ) -> bool:
         """Run one stage; return whether it was solved to the end."""
-        answer, spans = model.minimise(value, self.effort(share))
+        answer, spans = model.minimise(value, self.effort(share), self.offer)
         self._count(answer)
         self.offer(spans)
         if bounds and answer.bound is not None:
@@ -243,7 +242,7 @@ class Improver:
         current, turn = self.best, 0
         count = 1 if self.request.limits.deterministic is not None else max(1, self.request.limits.workers)
         with ThreadPoolExecutor(max_workers=count) as pool:
-            while not self.over() and not self.tired():
+            while not self.over():
                 turn += 1
                 drawn = [draws.draw(current) for _ in range(count)]
                 tasks = [
@@ -293,7 +292,7 @@ class Improver:
         """Shorten a shop's or a project's makespan slice by slice."""
         with self.stage(share):
             slicer = Slicer(shop, shop.read(self.best), self.request.seed)
-            while not self.over() and not self.tired() and slicer.last > self.bound:
+            while not self.over() and slicer.last > self.bound:
                 before = slicer.last
                 answer = slicer.turn(self.over)
                 self._count(answer)
@@ -316,9 +315,10 @@ class Improver:
 
     def take(self, plan: Plan) -> None:
         """Make a verified plan the best one and tell who wants to know."""
-        self.best, self.last_gain = plan, self.clock.spent()
+        self.best = plan
+        self.clock.better()
         if self.request.progress is not None:
-            self.request.progress(self.last_gain, self.finished())
+            self.request.progress(min(1.0, self.clock.spent()), self.finished())
 
     # --- effort
 
@@ -333,16 +333,14 @@ class Improver:
     def over(self) -> bool:
         """Whether to end the present stage."""
         stop = self.request.limits.stop
-        return (stop is not None and stop()) or self.clock.spent() >= self._until or self.proven
+        if self.proven or (stop is not None and stop()):
+            return True
+        return self.tired() or self.clock.spent() >= self._until
 
     def tired(self) -> bool:
         """Whether it no longer pays: nothing better has been found for as long as the limits allow."""
         patience = self.request.limits.patience
-        if patience is None:
-            return False
-        limits = [self.request.limits.wall, self.request.limits.cpu, self.request.limits.deterministic]
-        least = min(limit for limit in limits if limit is not None)
-        return (self.clock.spent() - self.last_gain) * least > patience
+        return patience is not None and self.clock.used() - self.clock.better_at >= patience
 
     def effort(self, share: float) -> Effort:
         """Return the effort for a solve that may use this share of what is left of the stage."""
@@ -351,8 +349,10 @@ class Improver:
         work = None if limits.deterministic is None else limits.deterministic * (until - spent)
 
         def stop() -> bool:
-            asked = limits.stop is not None and limits.stop()
-            return asked or (work is None and self.clock.spent() >= until)
+            if limits.stop is not None and limits.stop():
+                return True
+            # Counted work is only known afterwards; the solver keeps to it by itself.
+            return self.tired() or self.clock.spent() >= until
 
         return Effort(None, work, limits.workers, self.request.seed, stop)
 

@@ -434,6 +434,7 @@ class Slicer:
         self.best = self.current = shop.earliest(arrangement)
         self.last = shop.makespan(self.best)
         self.idle = 0
+        self._flexible = any(len(options) > 1 for options in shop.options)
         self.size = float(FIRST_SIZE)
 
     def turn(self, stop: Callable[[], bool]) -> Answer:
@@ -474,7 +475,7 @@ class Slicer:
         return answer
 
     def _effort(self, stop: Callable[[], bool]) -> Effort:
-        return Effort(None, TURN_WORK, 1, self.rng.randrange(1 << 30), stop, light=True)
+        return Effort(None, TURN_WORK, 1, self.rng.randrange(1 << 30), stop, light=not self._flexible)
 
     def _draw(self) -> set[int]:
         starts = self.current.starts

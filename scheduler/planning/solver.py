@@ -75,8 +75,28 @@ class Answer:
         return self.value is not None
 
 
-def solve(model: cp_model.CpModel, effort: Effort) -> tuple[Answer, cp_model.CpSolver]:
-    """Solve a model within the effort; the solver holds the values of its variables."""
+Values = cp_model.CpSolver | cp_model.CpSolverSolutionCallback
+"""Something that knows the values of variables."""
+
+
+class _Listener(cp_model.CpSolverSolutionCallback):
+    """Tells of each solution as it is found."""
+
+    def __init__(self, tell: Callable[[Values], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def on_solution_callback(self) -> None:
+        self._tell(self)
+
+
+def solve(
+    model: cp_model.CpModel, effort: Effort, tell: Callable[[Values], None] | None = None
+) -> tuple[Answer, cp_model.CpSolver]:
+    """Solve a model within the effort; the solver holds the values of its variables.
+
+    `tell` is called with each solution as it is found.
+    """
     solver = cp_model.CpSolver()
     parameters = solver.parameters
     parameters.random_seed = effort.seed
@@ -90,7 +110,7 @@ def solve(model: cp_model.CpModel, effort: Effort) -> tuple[Answer, cp_model.CpS
         for name, value in LIGHT.items():
             setattr(parameters, name, value)
     with _stopping(solver, effort.stop):
-        status = STATUS.get(solver.solve(model), "unknown")
+        status = STATUS.get(solver.solve(model, _Listener(tell) if tell else None), "unknown")
     response = solver.response_proto
     work = response.deterministic_time * SOLVER_UNIT
     bound = math.ceil(solver.best_objective_bound - 1e-6) if status != "infeasible" else None

@@ -17,7 +17,9 @@ from scheduler.planning.policies.base import Request
 DEFAULT = Limits(deterministic=2.0)
 """What an unlimited request gets."""
 MASKING_SHARE = 0.1
-"""Share of the limits for the order search that the solver starts from."""
+MASKING_STEP = 0.005
+"""Share of the limits for the order search that the solver starts from, and its most for each step: seconds, or
+units of counted work."""
 
 
 def plan(request: Request) -> Plan:
@@ -27,14 +29,17 @@ def plan(request: Request) -> Plan:
         limits = replace(DEFAULT, workers=limits.workers, patience=limits.patience, stop=limits.stop)
         request = replace(request, limits=limits)
     clock = Clock(limits)
-    start = masking.plan(replace(request, limits=_part(limits, MASKING_SHARE)))
-    if limits.deterministic is not None:
-        clock.work = int(limits.deterministic * MASKING_SHARE * PLACEMENTS_PER_UNIT)
+    fixed = {item.step for item in request.problem.fixed}
+    most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
+    part = _part(limits, most)
+    start = masking.plan(replace(request, limits=part))
+    if part.deterministic is not None:
+        clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
     return Improver(request, start, clock).run()
 
 
-def _part(limits: Limits, share: float) -> Limits:
+def _part(limits: Limits, most: float) -> Limits:
     def of(limit: float | None) -> float | None:
-        return None if limit is None else limit * share
+        return None if limit is None else min(limit * MASKING_SHARE, most)
 
     return replace(limits, wall=of(limits.wall), cpu=of(limits.cpu), deterministic=of(limits.deterministic))
