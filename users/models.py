@@ -145,3 +145,6 @@ class Token(AbstractAuthToken):
     """If set, the token works for this project alone, and only while its user is a member."""
     last_used_at = models.DateTimeField(null=True)
     last_address = models.GenericIPAddressField(null=True)
+
+
+from .audit.models import AuditEntry, AuditHead  # noqa: E402, F401 - Django looks for models here
