@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from octolab.addresses import client_address
 
+from .audit import came_from
 from .models import Membership, Token, User
 
 LAST_USE_GRAIN = timedelta(minutes=1)
@@ -36,6 +37,7 @@ class TokenAuthentication(KnoxTokenAuthentication):
         """Return the user and the token, or None if the header names no token."""
         found = super().authenticate(request)
         if found is not None:
+            came_from(found[0], f"token {found[1].uid}")
             _note_use(found[1], client_address(request))
         return found
 

@@ -27,6 +27,7 @@ from scheduler.jobformat.text import read
 from scheduler.jobformat.units import show
 from scheduler.models import Job, Request, Stock
 from scheduler.states import JobState
+from users.audit import note
 from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
@@ -127,6 +128,7 @@ def submit_job(
     try:
         with transaction.atomic():
             job = _insert(checked, user, idempotency_key, digest, rerun_of)
+            note("job.submit", job.id, actor=user, project=checked.project, name=job.name, samples=job.samples_total)
             transaction.on_commit(ring_scheduler)
     except IntegrityError:
         # two requests with the same key at the same time: the other one was faster

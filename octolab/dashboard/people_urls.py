@@ -1,0 +1,11 @@
+"""URLs of the pages about people, and of those who administer them."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from . import admin
+
+people_urls = [
+    path("admin/audit", admin.audit, name="admin-audit"),
+]
