@@ -88,6 +88,10 @@ class Job(models.Model):
     samples_failed = models.IntegerField(default=0)
     steps_total = models.IntegerField(default=0)
     steps_done = models.IntegerField(default=0)
+    weight = models.JSONField(null=True)
+    """Why it stands where it does: the parts of its weight when the plan was last made."""
+    by_agent = models.BooleanField(default=False)
+    """Whether it was submitted with the token of an automatic agent."""
     placed = models.BooleanField(default=False)
     """Whether the scheduler has taken it into its plan."""
 
@@ -99,6 +103,8 @@ class Job(models.Model):
             models.Index(fields=["state", "id"]),
             models.Index(fields=["owner", "-id"]),
             models.Index(fields=["project", "-id"]),
+            models.Index(fields=["owner", "state"]),
+            models.Index(fields=["project", "state"]),
             models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
@@ -277,3 +283,6 @@ class Event(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["job", "seq"])]
+
+
+from .accounting.models import RecentUse, Usage  # noqa: E402, F401 - Django looks for models here
