@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import admin
+from . import accounting, admin
 
 people_urls = [
+    path("accounting", accounting.accounting, name="accounting"),
     path("admin/audit", admin.audit, name="admin-audit"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from . import events, jobs, lab, operator, samples
+from .people_urls import people_urls
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -27,4 +28,5 @@ urlpatterns = [
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
     path("operator/attention", operator.Attention.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
+    *people_urls,
 ]

@@ -31,6 +31,7 @@ from users.audit import note
 from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
+from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
 
@@ -69,6 +70,11 @@ class CheckedJob:
     def consumption(self) -> dict[str, float]:
         """What it needs of each stock."""
         return self.expansion.consumption()
+
+    @property
+    def module_time_s(self) -> float:
+        """For how long it is expected to keep modules busy, lab seconds."""
+        return sum(step.duration_s for step in self.expansion.steps if step.action is not None and not step.dormant)
 
 
 def check_job(
@@ -114,6 +120,8 @@ def submit_job(
         With everything that is wrong; nothing is kept.
     IdempotencyConflict
         If the key was used for another job.
+    OverLimit
+        If it would exceed a quota of the user or the project.
     LabNotReady
         If the lab file or the lab's clock cannot be read.
     """
@@ -127,6 +135,7 @@ def submit_job(
     checked = _check(user, data, project)
     try:
         with transaction.atomic():
+            check_limits(user, checked.project, checked.module_time_s)
             job = _insert(checked, user, idempotency_key, digest, rerun_of)
             note("job.submit", job.id, actor=user, project=checked.project, name=job.name, samples=job.samples_total)
             transaction.on_commit(ring_scheduler)
