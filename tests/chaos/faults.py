@@ -20,6 +20,7 @@ import redis
 from octolab.ids import new_id
 from tests.stack.processes import ROOT
 
+from . import lab as chaos_lab
 from .lab_under_fire import LabUnderFire, Missed
 from .people import Listener
 
@@ -54,13 +55,15 @@ class Scene:
     listener: Listener
 
 
-def schedule(seed: str, hosts: tuple[str, ...], devices: tuple[str, ...]) -> Iterator[Fault]:
+def schedule(seed: str, *, silver: bool) -> Iterator[Fault]:
     """Yield faults for ever: every kind as often as its weight says, in an order that the seed decides."""
     chance = random.Random(f"{seed}/faults")
-    instances = [host.removeprefix("host-") for host in hosts]
+    hosts, devices = chaos_lab.hosts(), chaos_lab.devices()
+    all_hosts = (*hosts, chaos_lab.SILVER_HOST) if silver else hosts
+    queues = (*chaos_lab.VIRTUAL, "batch_synthesis") if silver else chaos_lab.VIRTUAL
     targets: dict[str, tuple[str, ...]] = {
-        "kill": (*SERVER, *STORES, *hosts, "simulation"),
-        "terminate": (*SERVER, *STORES, *hosts),
+        "kill": (*SERVER, *STORES, *hosts, *(() if silver else ("simulation",))),
+        "terminate": (*SERVER, *STORES, *all_hosts),
         "freeze": (*SERVER, *STORES, *hosts),
         "kill_in_step": hosts,
         "terminate_in_step": hosts,
@@ -71,9 +74,9 @@ def schedule(seed: str, hosts: tuple[str, ...], devices: tuple[str, ...]) -> Ite
         "drop": devices,
         "stall": devices,
         "reboot": devices,
-        "delayed_messages": tuple(instances),
-        "doubled_messages": tuple(instances),
-        "reordered_messages": tuple(instances),
+        "delayed_messages": queues,
+        "doubled_messages": queues,
+        "reordered_messages": queues,
     }
     decks: dict[str, list[str]] = {}
 
@@ -216,7 +219,7 @@ def _disk_full(scene: Scene, fault: Fault) -> None:
 
 def _messages(scene: Scene, fault: Fault) -> None:
     """Take orders away from the hosts as they are sent, and give them back late, twice, or in another order."""
-    queue = "module." + ("batch_synthesis" if fault.target == "host" else fault.target)
+    queue = f"module.{fault.target}"
     chance = random.Random(fault.number)
     with _broker(scene.lab) as client:
         taken: list[bytes] = []

@@ -251,8 +251,24 @@ def one_owner(e: Evidence) -> Iterator[Violation]:
     for command in owners.unowned:
         text = f"got {command['text']!r} at {command['lab_s']:.2f} from nobody who held it"
         yield Violation(3, command["instrument"], text)
+    yield from _incidents(e, owners)
+
+
+def _incidents(e: Evidence, owners: Owners) -> Iterator[Violation]:
+    """Nothing collided, and nothing else went wrong at a bench where no step had failed half-way before."""
+    host_of = {attempt["_id"]: attempt["host"] for attempt in e.attempts}
+    hosts = {device: host_of[hold[2]] for device, holds in owners.holds.items() for hold in holds}
+    failed_s: dict[str, float] = {}
+    for attempt in e.attempts:
+        if attempt["touched"] and attempt["state"] != "completed":
+            ended_s = attempt["ended_lab_s"] or attempt["claimed_lab_s"]
+            failed_s[attempt["host"]] = min(ended_s, failed_s.get(attempt["host"], ended_s))
     for line in e.bench:
-        if line["kind"] == "incident":
+        if line["kind"] != "incident":
+            continue
+        # Where a step has failed half-way, vessels stand where nobody expects them. Nothing collides even then.
+        disturbed_s = failed_s.get(hosts.get(line["instrument"], ""), float("inf"))
+        if line["code"] == "collision" or line["lab_s"] < disturbed_s:
             yield Violation(3, line["instrument"], f"{line['code']} at {line['lab_s']:.2f}: {line['text']}")
 
 
@@ -280,7 +296,7 @@ def _granted_once(e: Evidence) -> Iterator[Violation]:
 def places(e: Evidence) -> Iterator[Violation]:
     """No place held two samples at any time between a run that took it and the run that gave it back."""
     frees = {step["id"]: step["frees"] for step in e.steps}
-    stops = {stop["run_start"]: stop["lab_s"] for stop in e.run_stops}
+    stops: dict[str, float] = {stop["run_start"]: stop["lab_s"] for stop in e.run_stops}
     states = {attempt["_id"]: attempt["state"] for attempt in e.attempts}
     standing: dict[tuple[str, int], list[tuple[float, float, str]]] = defaultdict(list)
     for sample, runs in _runs_of_samples(e).items():

@@ -11,11 +11,8 @@ from octolab.stack.options import DEFAULT_LAB
 VIRTUAL = ("left", "right")
 DEVICES_EACH = 3
 SLOTS_EACH = 3
-SILVER = ("batch_synthesis", "uv_vis")
-SILVER_DEVICES = (
-    *("arm", "vial_storage", "linear_actuator", "pump_citrate", "pump_h2o2", "pump_nabh4", "pump_agno3"),
-    *("stirrer", "pipette", "spectrometer"),
-)
+SILVER_HOST = "host-host"
+"""Faults at this bench would need hands to clear it, so its host is frozen and terminated, but not killed."""
 
 
 def write_lab_file(path: Path, *, silver: bool) -> None:
@@ -24,15 +21,14 @@ def write_lab_file(path: Path, *, silver: bool) -> None:
     path.write_text(text + "".join(_virtual(instance) for instance in VIRTUAL), encoding="utf-8")
 
 
-def devices(*, silver: bool) -> tuple[str, ...]:
-    """Return the ids of all devices."""
-    virtual = tuple(f"{instance}_{n}" for instance in VIRTUAL for n in range(1, DEVICES_EACH + 1))
-    return (*virtual, *(SILVER_DEVICES if silver else ()))
+def devices() -> tuple[str, ...]:
+    """Return the ids of the virtual devices."""
+    return tuple(f"{instance}_{n}" for instance in VIRTUAL for n in range(1, DEVICES_EACH + 1))
 
 
-def hosts(*, silver: bool) -> tuple[str, ...]:
-    """Return the names of the hosts' processes."""
-    return (*(f"host-{instance}" for instance in VIRTUAL), *(("host-host",) if silver else ()))
+def hosts() -> tuple[str, ...]:
+    """Return the names of the virtual hosts' processes."""
+    return tuple(f"host-{instance}" for instance in VIRTUAL)
 
 
 def _virtual(instance: str) -> str:
@@ -91,6 +87,8 @@ def silver_job(chance: random.Random, name: str) -> dict[str, Any]:
         "name": name,
         "samples": {"sweep": {"n": list(range(1, chance.randint(1, 2) + 1))}},
         "workflow": [
+            {"task": "batch_synthesis.home"},
+            {"task": "uv_vis.home"},
             {"task": "batch_synthesis.prepare"},
             add("Citrate", "20 mM"),
             add("NaBH4", "10 mM"),

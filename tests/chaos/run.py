@@ -68,7 +68,7 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
             raise RuntimeError(submitter.refused[0])
         scene = Scene(lab, listener)
         _storm(plan, scene, report, say)
-        _calm(scene, plan)
+        _calm(scene)
         submitter.end.set()
         submitter.join()
         say(f"faults are over; waiting for {len(submitter.accepted)} jobs to end")
@@ -89,8 +89,7 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
 
 
 def _storm(plan: Plan, scene: Scene, report: Report, say: Any) -> None:
-    hosts, devices = chaos_lab.hosts(silver=plan.silver), chaos_lab.devices(silver=plan.silver)
-    drawn = chaos_faults.schedule(plan.seed, hosts, devices)
+    drawn = chaos_faults.schedule(plan.seed, silver=plan.silver)
     if plan.only:
         drawn = (fault for fault in drawn if fault.kind in plan.only)
     end_s = time.monotonic() + plan.minutes * 60
@@ -128,11 +127,11 @@ def _one(fault: Fault, scene: Scene, report: Report, say: Any) -> None:
     say(f"  {sum(report.done.values()):3d} {fault}")
 
 
-def _calm(scene: Scene, plan: Plan) -> None:
+def _calm(scene: Scene) -> None:
     with contextlib.suppress(Missed):
         scene.lab.set_clock(0)
     scene.listener.broken.clear()
-    for device in chaos_lab.devices(silver=plan.silver):
+    for device in chaos_lab.devices():
         chaos_faults.mend(scene, device)
 
 

@@ -27,7 +27,7 @@ def attempt(name: str, began_s: float, ended_s: float, state: str = "completed",
     run = {"task_id": TASK, "sample_id": SAMPLE, "run_uid": f"run {name}", "arrays": {}}
     return {
         **{"_id": name, "state": state, "step_ids": [name.partition("/")[0]], "claimed_lab_s": began_s},
-        **{"started_lab_s": began_s, "ended_lab_s": ended_s, "touched": touched, "outcomes": [run]},
+        **{"started_lab_s": began_s, "ended_lab_s": ended_s, "touched": touched, "outcomes": [run], "host": "left"},
     }
 
 
@@ -133,6 +133,11 @@ def _granted_twice(e: Evidence) -> None:
         event["seq"] = seq
 
 
+def _incident(e: Evidence, code: str, lab_s: float) -> None:
+    line = {"kind": "incident", "instrument": "left_1", "code": code, "text": "", "lab_s": lab_s}
+    e.bench.append(line)
+
+
 def _slot_taken_twice(e: Evidence) -> None:
     e.run_starts.append({**run_start("step-enter/1", 25, OTHER_SAMPLE), "uid": "run other"})
     e.run_stops.append({"uid": "stop other", "run_start": "run other", "lab_s": 26})
@@ -162,12 +167,8 @@ DOCTORED: dict[str, tuple[int, Callable[[Evidence], Any]]] = {
     "a device held by two hosts' attempts": (3, _second_user),
     "a device granted twice": (3, _granted_twice),
     "a slot with two samples": (3, _slot_taken_twice),
-    "a collision": (
-        3,
-        lambda e: e.bench.append(
-            {"kind": "incident", "instrument": "arm", "code": "collision", "text": "", "lab_s": 1.0}
-        ),
-    ),
+    "a collision": (3, lambda e: _incident(e, "collision", 65)),
+    "a spill, and nothing had failed": (3, lambda e: _incident(e, "spill", 15)),
     "a run without an end": (4, lambda e: e.run_stops.pop()),
     "a run with two ends": (4, lambda e: e.run_stops.append({**e.run_stops[0], "uid": "stop again"})),
     "a run without a beginning": (4, lambda e: e.run_starts.pop()),
