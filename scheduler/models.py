@@ -257,6 +257,21 @@ class MaintenanceLock(models.Model):
         ]
 
 
+class Interlock(models.Model):
+    """An interlock of the lab file that has tripped at least once, as it is now."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    tripped = models.BooleanField()
+    value = models.JSONField(null=True)
+    """The reading at the last trip or clear."""
+    serial = models.BigIntegerField()
+    since_at = models.DateTimeField()
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    """Who has said that they have seen the last trip or clear."""
+    acknowledged_at = models.DateTimeField(null=True)
+    note = models.TextField(blank=True, default="")
+
+
 class Stock(models.Model):
     """A consumable: what is there, and what accepted jobs still need of it."""
 

@@ -285,6 +285,8 @@ class LiveDevice:
     host_says: str = DeviceState.OFFLINE
     estop: str = ""
     """What emergency stop covers it."""
+    interlock: str = ""
+    """Which tripped interlock covers it."""
     lock: str = ""
     """What maintenance lock covers it, and who holds that: the user's id."""
     lock_holder: str = ""
@@ -299,7 +301,7 @@ class LiveDevice:
     @property
     def sound(self) -> bool:
         """Whether the device itself can be used, whoever may."""
-        return not self.attempt_id and not self.estop and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+        return not (self.attempt_id or self.estop or self.interlock) and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
 
     @property
     def at_rest(self) -> tuple[DeviceState, str]:
