@@ -177,6 +177,8 @@ class Step(models.Model):
     state = models.CharField(max_length=20, choices=StepState.choices, default=StepState.WAITING)
     reason = models.TextField(blank=True, default="")
     attempt = models.IntegerField(default=0)
+    failures = models.IntegerField(default=0)
+    """How many of its attempts have failed."""
     devices = models.JSONField(default=dict)
     """Device id → ``use`` or ``still``."""
     takes = models.JSONField(default=list)

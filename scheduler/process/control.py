@@ -124,8 +124,19 @@ class JobControl:
         job = self._legal(how, request)
         if job is None:
             return
-        flow, actor = self.flow, request.actor.get_username()
-        job.ending = {"how": how, "actor": actor, "reason": _reason(request)}
+        self.end(job, how, request.actor.get_username(), _reason(request))
+
+    def follow_policy(self, job: LiveJob, then: str, reason: str) -> None:
+        """Pause or abort a job of which a task has failed, as its policy says."""
+        if then == "pause" and job.state == JobState.RUNNING:
+            self.pause(job, "octolab", reason)
+        elif then == "abort" and not job.final and job.ending is None:
+            self.end(job, "abort", "octolab", reason)
+
+    def end(self, job: LiveJob, how: str, actor: str, why: str) -> None:
+        """End a job in one of the four ways."""
+        flow = self.flow
+        job.ending = {"how": how, "actor": actor, "reason": why}
         flow.changes.touch(job)
         reason = told(job)
         running = self._withdraw(job, reason, cleanup=how == "halt")
@@ -141,7 +152,7 @@ class JobControl:
             flow.changes.job(job, JobState.CANCELLING, reason, actor=actor)
         self._drop_waiting(job, reason, actor)
         for unit in running:
-            self.tell(unit, _CONTROLS[how], actor, _reason(request))
+            self.tell(unit, _CONTROLS[how], actor, why)
         self._end_standbys(job, reason, actor)
         for sample in job.samples:
             if not any(s.state in ATTENDED or s.state == StepState.INTERRUPTED for s in sample.steps):

@@ -89,6 +89,7 @@ class Scheduler:
         self.attempts.on_broken = self.hosts.maintenance.quarantine
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
+        self.attempts.on_policy = self.requests.control.follow_policy
         self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
         self.requests.add(self.interlocks.verbs)
         self.hosts.look_further = self.interlocks.look
