@@ -183,6 +183,8 @@ class Step(models.Model):
     state = models.CharField(max_length=20, choices=StepState.choices, default=StepState.WAITING)
     reason = models.TextField(blank=True, default="")
     attempt = models.IntegerField(default=0)
+    failures = models.IntegerField(default=0)
+    """How many of its attempts have failed."""
     devices = models.JSONField(default=dict)
     """Device id → ``use`` or ``still``."""
     takes = models.JSONField(default=list)
@@ -261,6 +263,21 @@ class MaintenanceLock(models.Model):
                 fields=["kind", "target"], condition=models.Q(released_at=None), name="one_open_lock_per_target"
             )
         ]
+
+
+class Interlock(models.Model):
+    """An interlock of the lab file that has tripped at least once, as it is now."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    tripped = models.BooleanField()
+    value = models.JSONField(null=True)
+    """The reading at the last trip or clear."""
+    serial = models.BigIntegerField()
+    since_at = models.DateTimeField()
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    """Who has said that they have seen the last trip or clear."""
+    acknowledged_at = models.DateTimeField(null=True)
+    note = models.TextField(blank=True, default="")
 
 
 class Stock(models.Model):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from scheduler.models import Device, MaintenanceLock, Module
-from scheduler.services import maintenance
+from scheduler.services import interlocks, maintenance
 from scheduler.services.jobs import JobRefused, LabNotReady
 from scheduler.services.requests import IllegalStateError
 
@@ -31,6 +31,7 @@ def rows(request: HttpRequest) -> dict[str, Any]:
     return {
         "devices": [device for device in Device.objects.order_by("id") if maintenance.operates(user, device)],
         "locks": list(locks),
+        "interlocks": interlocks.listed(),
         "modules": modules,
         "by_hand": [
             f"{module.pk}.{task['name']}"
@@ -62,6 +63,13 @@ def lock(request: HttpRequest) -> HttpResponse:
 def unlock(request: HttpRequest, lock_id: UUID) -> HttpResponse:
     """Release a lock."""
     return _done(request, maintenance.unlock, get_object_or_404(MaintenanceLock, pk=lock_id))
+
+
+@operators_only
+@require_POST
+def acknowledge(request: HttpRequest, interlock_id: str) -> HttpResponse:
+    """Note who has seen an interlock's trip."""
+    return _done(request, interlocks.acknowledge, interlock_id, request.POST.get("note", "")[:2000])
 
 
 @operators_only

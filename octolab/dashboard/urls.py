@@ -21,6 +21,7 @@ urlpatterns = [
     path("operator/lock", maintenance.lock, name="operator-lock"),
     path("operator/locks/<uuid:lock_id>/release", maintenance.unlock, name="operator-unlock"),
     path("operator/devices/<slug:device_id>/clear", maintenance.clear, name="operator-clear"),
+    path("operator/interlocks/<slug:interlock_id>/acknowledge", maintenance.acknowledge, name="operator-acknowledge"),
     path("operator/run", maintenance.run, name="operator-run"),
     path("operator/part/<slug:part>", operator.desk_part, name="operator-part"),
     path("operator/steps/<uuid:step_id>/decide", operator.decide, name="operator-decide"),

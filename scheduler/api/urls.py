@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import control, estop, events, jobs, lab, maintenance, operator, samples
+from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, samples
 from .people_urls import people_urls
 
 urlpatterns = [
@@ -34,6 +34,8 @@ urlpatterns = [
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
     path("estop", estop.EmergencyStop.as_view()),
     path("estop/rearm", estop.Rearm.as_view()),
+    path("interlocks", interlocks.Interlocks.as_view()),
+    path("interlocks/<slug:interlock_id>/acknowledge", interlocks.Acknowledge.as_view()),
     path("maintenance", maintenance.Locks.as_view()),
     path("maintenance/<uuid:lock_id>/release", maintenance.Unlock.as_view()),
     path("devices/<slug:device_id>/clear", maintenance.Clear.as_view()),

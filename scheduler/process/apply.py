@@ -5,7 +5,7 @@ A request that cannot be granted is refused with a sentence; both answers are st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -46,6 +46,9 @@ class Requests:
             "collect": self._collect,
         }
 
+    def add(self, verbs: Mapping[str, Callable[[Request], None]]) -> None:
+        """Take further verbs."""
+        self._verbs.update(verbs)
     def apply(self, answers: dict[str, Any]) -> None:
         """Apply every request that is open, oldest first."""
         for request in Request.objects.filter(applied_at=None).select_related("actor").order_by("id")[:200]:

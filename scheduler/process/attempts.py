@@ -11,9 +11,10 @@ import structlog
 from scheduler.process.bench import Bench
 from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveDevice, LiveStep, Unit
+from scheduler.process.live import ATTENDED, LiveDevice, LiveJob, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
+from scheduler.process.policy import SKIP, policy_of, severest
 from scheduler.process.references import add_results
 from scheduler.states import DeviceState, JobState, StepState
 
@@ -34,6 +35,8 @@ class Attempts:
         self.manifests = manifests
         self.on_broken: Callable[[LiveDevice, str], None] = lambda device, why: None
         """Called with a device whose driver has failed, and how."""
+        self.on_policy: Callable[[LiveJob, str, str], None] = lambda job, then, reason: None
+        """Called when a failed task's policy is to pause or to abort its job."""
         self.outstanding: dict[str, Unit] = {}
         """Attempt id → unit: everything that is dispatched or runs at a host."""
 
@@ -170,6 +173,7 @@ class Attempts:
             for member in lost:
                 flow.failures.clean_up(member.sample)
             self.settle(unit)
+            self._follow_policy(unit, {member.pk for member in lost}, next((m.error for m in lost), ""))
             return
         reason = record.get("error") or record.get("reason") or state
         if state == "failed" and not touched and record.get("started_lab_s") is None and self._refused(unit):
@@ -180,7 +184,11 @@ class Attempts:
             # Nothing has moved, so nothing is lost: it waits until an operator has re-armed.
             flow.failures.again(unit, reason)
             return
+        if state == "failed":
+            for step in unit.steps:
+                step.failures += not step.final
         if state == "failed" and self._may_repeat(unit, touched):
+            unit.not_before_s = ended_s + policy_of(unit).pause_s(unit.first.failures)
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
             flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
             return
@@ -192,6 +200,7 @@ class Attempts:
             flow.release(unit)
             for member in unit.first.alive:
                 flow.failures.lose(member.sample, reason)
+            self._follow_policy(unit, None, reason)
             return
         flow.failures.end(
             unit,
@@ -200,6 +209,14 @@ class Attempts:
             at_s=ended_s,
             touched=touched,
         )
+        if state == "failed":
+            self._follow_policy(unit, None, reason)
+
+    def _follow_policy(self, unit: Unit, members: set[int] | None, reason: str) -> None:
+        """Do what the job wants to happen when a task has finally failed: for some members, or (None) for all."""
+        then = severest(unit.steps[-1:], members) if members != set() else SKIP
+        if then != SKIP:
+            self.on_policy(unit.job, then, f"{unit.first.task_name} failed: {reason}")
 
     def _complete_steps(self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]) -> None:
         ends = record.get("step_ends_lab_s") or {}
@@ -248,7 +265,7 @@ class Attempts:
         return unit.refusals <= MOST_REFUSALS and unit.job.state != JobState.CANCELLING
 
     def _may_repeat(self, unit: Unit, touched: bool) -> bool:
-        if unit.job.state == JobState.CANCELLING or unit.first.attempt > unit.job.retries:
+        if unit.job.state == JobState.CANCELLING or max(s.failures for s in unit.steps) > policy_of(unit).retry:
             return False
         return not touched or all(
             self.manifests.repeat_safe(unit.job, step.module, step.action) for step in unit.steps if not step.final

@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from analysis.documents import DocumentStore, StoreUnavailableError
+from modules.contract import interlocks
 from modules.contract.messages import LATCH_LOG, Control, ControlVerb, HostRecord
 
 log = structlog.get_logger("octolab.scheduler")
@@ -107,6 +108,15 @@ class Bench:
         """Return a scope's trips and re-arms behind a serial number, oldest first."""
         condition = {"scope": scope, "serial": {"$gt": after_serial}}
         return list(self._ask(lambda: self.store.find(LATCH_LOG, condition, sort=[("serial", 1)])))
+
+    def interlocks(self) -> list[dict[str, Any]]:
+        """Return the interlocks that have ever tripped, as their hosts see them."""
+        return list(self._ask(lambda: self.store.find(interlocks.STATES)))
+
+    def interlock_log(self, interlock: str, after_serial: int) -> list[dict[str, Any]]:
+        """Return an interlock's trips and clears behind a serial number, oldest first."""
+        condition = {"interlock": interlock, "serial": {"$gt": after_serial}}
+        return list(self._ask(lambda: self.store.find(interlocks.LOG, condition, sort=[("serial", 1)])))
 
     def control(self, attempt_id: str, verb: ControlVerb, actor: str, reason: str, at: datetime) -> Control:
         """Write a wish about a running attempt."""

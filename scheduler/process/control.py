@@ -60,7 +60,7 @@ class JobControl:
         how = job.how or "cancel"
         for unit in job.units:
             if unit.state in ATTENDED and not unit.standby and not (is_cleanup(unit) and how != "halt"):
-                self._tell(unit, _CONTROLS[how], "octolab", told(job) or "the job is being cancelled")
+                self.tell(unit, _CONTROLS[how], "octolab", told(job) or "the job is being cancelled")
 
     # --- hold and pause
 
@@ -68,7 +68,7 @@ class JobControl:
         job = self._legal("hold", request)
         if job is not None:
             self._withdraw(job, "the job is held")
-            self._move(job, JobState.HELD, request)
+            self._move(job, JobState.HELD, request.actor.get_username(), _reason(request))
 
     def _release(self, request: Request) -> None:
         job = self._legal("release", request)
@@ -77,18 +77,27 @@ class JobControl:
         for module, digest in self.flow.state.manifests.items():
             if job.manifests.get(module, digest) != digest:
                 raise RefusedError(f"the module {module} has changed since: cancel the job and submit it again")
-        self._move(job, JobState.QUEUED if job.started_s is None else JobState.RUNNING, request)
+        self._move(
+            job,
+            JobState.QUEUED if job.started_s is None else JobState.RUNNING,
+            request.actor.get_username(),
+            _reason(request),
+        )
 
     def _pause(self, request: Request) -> None:
         job = self._legal("pause", request)
         if job is None:
             return
+        self.pause(job, request.actor.get_username(), _reason(request))
+
+    def pause(self, job: LiveJob, actor: str, reason: str) -> None:
+        """Let a running job wait at the next safe points."""
         for unit in self._withdraw(job, "the job is paused"):
             if any(self.attempts.manifests.may_pause(job, step.module, step.action) for step in unit.steps):
-                self._tell(unit, "pause", request.actor.get_username(), _reason(request))
+                self.tell(unit, "pause", actor, reason)
                 if unit.first.state == StepState.RUNNING:
-                    self.flow.changes.step(unit.first, StepState.PAUSING, actor=request.actor.get_username())
-        self._move(job, JobState.PAUSED, request)
+                    self.flow.changes.step(unit.first, StepState.PAUSING, actor=actor)
+        self._move(job, JobState.PAUSED, actor, reason)
 
     def _resume(self, request: Request) -> None:
         job = self._legal("resume", request)
@@ -96,14 +105,14 @@ class JobControl:
             return
         for unit in job.units:
             if not unit.standby and unit.state in ATTENDED:
-                self._tell(unit, "resume", request.actor.get_username(), _reason(request))
+                self.tell(unit, "resume", request.actor.get_username(), _reason(request))
                 if unit.first.state == StepState.PAUSING:
                     self.flow.changes.step(unit.first, StepState.RUNNING, actor=request.actor.get_username())
-        self._move(job, JobState.RUNNING, request)
+        self._move(job, JobState.RUNNING, request.actor.get_username(), _reason(request))
 
-    def _move(self, job: LiveJob, to: JobState, request: Request) -> None:
+    def _move(self, job: LiveJob, to: JobState, actor: str, reason: str) -> None:
         flow = self.flow
-        flow.changes.job(job, to, _reason(request), actor=request.actor.get_username())
+        flow.changes.job(job, to, reason, actor=actor)
         flow.plan.mark_stale()
         for unit in job.units:
             flow.grants.wake(unit)
@@ -115,8 +124,19 @@ class JobControl:
         job = self._legal(how, request)
         if job is None:
             return
-        flow, actor = self.flow, request.actor.get_username()
-        job.ending = {"how": how, "actor": actor, "reason": _reason(request)}
+        self.end(job, how, request.actor.get_username(), _reason(request))
+
+    def follow_policy(self, job: LiveJob, then: str, reason: str) -> None:
+        """Pause or abort a job of which a task has failed, as its policy says."""
+        if then == "pause" and job.state == JobState.RUNNING:
+            self.pause(job, "octolab", reason)
+        elif then == "abort" and not job.final and job.ending is None:
+            self.end(job, "abort", "octolab", reason)
+
+    def end(self, job: LiveJob, how: str, actor: str, why: str) -> None:
+        """End a job in one of the four ways."""
+        flow = self.flow
+        job.ending = {"how": how, "actor": actor, "reason": why}
         flow.changes.touch(job)
         reason = told(job)
         running = self._withdraw(job, reason, cleanup=how == "halt")
@@ -132,7 +152,7 @@ class JobControl:
             flow.changes.job(job, JobState.CANCELLING, reason, actor=actor)
         self._drop_waiting(job, reason, actor)
         for unit in running:
-            self._tell(unit, _CONTROLS[how], actor, _reason(request))
+            self.tell(unit, _CONTROLS[how], actor, why)
         self._end_standbys(job, reason, actor)
         for sample in job.samples:
             if not any(s.state in ATTENDED or s.state == StepState.INTERRUPTED for s in sample.steps):
@@ -185,7 +205,8 @@ class JobControl:
                 running.append(unit)
         return running
 
-    def _tell(self, unit: Unit, verb: ControlVerb, actor: str, reason: str) -> None:
+    def tell(self, unit: Unit, verb: ControlVerb, actor: str, reason: str) -> None:
+        """Write a control for a running attempt; its host is rung after the commit."""
         control = self.attempts.bench.control(unit.attempt_id, verb, actor, reason, self.flow.changes.at)
         self._controls.append(control)
 

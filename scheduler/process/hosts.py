@@ -7,6 +7,7 @@ blamed for our own blindness.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -44,6 +45,8 @@ class Hosts:
         self.manifests = manifests
         self.latches = Latches(flow, bench)
         self.maintenance = Maintenance(flow, self.show)
+        self.look_further: Callable[[], None] = lambda: None
+        """Called at each look, before devices are shown."""
         self._hosts: dict[str, _Host] = {}
         self._looked_s = 0.0
 
@@ -66,6 +69,7 @@ class Hosts:
         records = self.bench.hosts()
         tripped = self.latches.look()
         self.maintenance.look(self.flow.changes.at)
+        self.look_further()
         now_s = self._looked_s = time.monotonic()
         for record in records:
             self._beat(record, now_s)
@@ -143,6 +147,8 @@ class Hosts:
             return
         if device.estop:
             changes.device(device, DeviceState.ESTOPPED, device.estop)
+        elif device.interlock:
+            changes.device(device, DeviceState.ERROR, device.interlock)
         elif device.holders and device.sound:
             changes.device(device, DeviceState.BUSY)
         elif device.sound or device.quarantine:

@@ -57,6 +57,8 @@ class LiveTask:
     parameters: dict[str, Any]
     results: dict[str, Any] | None
     cleanup: bool
+    policy: Any = None
+    """What its job wants to happen when it fails (:class:`scheduler.process.policy.Policy`), if it says so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +114,8 @@ class LiveStep:
     started_s: float | None
     ended_s: float | None
     ended_at: datetime | None
+    failures: int = 0
+    """How many of its attempts have failed."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -155,6 +159,8 @@ class Unit:
     settings: dict[str, Any] = field(default_factory=dict)
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
+    not_before_s: float = 0.0
+    """Lab time before which it is not repeated."""
     queued: bool = False
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
@@ -249,6 +255,8 @@ class LiveJob:
     """How it was asked to end, by whom and why."""
     manual: bool = False
     """Run by hand by an operator."""
+    policies: dict[int, Any] = field(default_factory=dict)
+    """Position in the workflow → what the job wants to happen when that task fails."""
     samples: list[LiveSample] = field(default_factory=list)
     steps: list[LiveStep] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
@@ -289,6 +297,8 @@ class LiveDevice:
     host_says: str = DeviceState.OFFLINE
     estop: str = ""
     """What emergency stop covers it."""
+    interlock: str = ""
+    """Which tripped interlock covers it."""
     lock: str = ""
     """What maintenance lock covers it, and who holds that: the user's id."""
     lock_holder: str = ""
@@ -303,7 +313,9 @@ class LiveDevice:
     @property
     def sound(self) -> bool:
         """Whether the device itself can be used, whoever may."""
-        return not self.attempt_id and not self.estop and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+        if self.attempt_id or self.estop or self.interlock:
+            return False
+        return self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
 
     @property
     def at_rest(self) -> tuple[DeviceState, str]:

@@ -21,6 +21,7 @@ from scheduler.process.live import (
     Need,
     Unit,
 )
+from scheduler.process.policy import policies_of
 from scheduler.states import JOB_FINAL, STEP_FINAL, SampleState, StepState
 
 CHUNK = 500
@@ -35,7 +36,7 @@ _JOB = (
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
     "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
-    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
+    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
 )  # fmt: skip
 
 
@@ -156,16 +157,18 @@ def _job(row: Sequence[Any]) -> LiveJob:
     pk, name, project, owner, username, state, reason, priority, deadline, simulated, spec, manifests, *rest = row
     return LiveJob(
         str(pk), name, str(project), str(owner), username, state, state, reason, priority, deadline, simulated,
-        int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
+        int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest, policies=policies_of(spec),
     )  # fmt: skip
 
 
 def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
     tasks: dict[UUID, LiveTask] = {}
-    for pk, job_id, *rest in rows.order_by("index").values_list(
-        "id", "job_id", "key", "module", "task", "parameters", "results", "cleanup"
+    for pk, job_id, index, *rest in rows.order_by("index").values_list(
+        "id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup"
     ):
-        tasks[pk] = LiveTask(str(pk), *rest)
+        task = tasks[pk] = LiveTask(str(pk), *rest)
+        if not task.cleanup:
+            task.policy = jobs[str(job_id)].policies.get(index)
         jobs[str(job_id)].tasks.append(tasks[pk])
     return tasks
 

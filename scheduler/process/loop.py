@@ -23,6 +23,7 @@ from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
 from scheduler.process.hosts import Hosts
 from scheduler.process.improve import Improver
+from scheduler.process.interlocks import Interlocks
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
@@ -88,10 +89,15 @@ class Scheduler:
         self.attempts.on_broken = self.hosts.maintenance.quarantine
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
+        self.attempts.on_policy = self.requests.control.follow_policy
+        self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
+        self.requests.add(self.interlocks.verbs)
+        self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
         self.stocks.load()
         self.manifests.load(self.flow)
         self.hosts.maintenance.load()
+        self.interlocks.load()
         now_s = self.clock.now()
         self.flow.changes = Changes(now_s)
         self._take_in(load_jobs(open_job_ids()), now_s)

@@ -131,6 +131,10 @@ CASES: dict[str, Case] = {
         TEAM | OPERATORS | {"scopeless"},
         lambda world: {"sample_id": world.sample.pk},
     ),
+    "GET interlocks": Case(200),
+    "POST interlocks/<slug:interlock_id>/acknowledge": Case(
+        404, OPERATORS, None, lambda w: {"interlock_id": "nonsense"}, {"note": "seen"}
+    ),
     "GET maintenance": Case(200),
     "POST maintenance": Case(202, OPERATORS, None, body={"target": "arm", "reason": "cleaning"}),
     "POST maintenance/<uuid:lock_id>/release": Case(202, OPERATORS, None, lambda w: {"lock_id": w.lock.pk}, {}),
