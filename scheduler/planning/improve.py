@@ -16,6 +16,7 @@ from dataclasses import replace
 from scheduler.planning.bounds import lower_bound
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.cpsat import Digest, Expression, ScheduleModel, safe_horizon
+from scheduler.planning.dispatch import dispatch
 from scheduler.planning.limits import PLACEMENTS_PER_UNIT, Clock
 from scheduler.planning.neighbourhoods import Neighbourhoods, near_jobs
 from scheduler.planning.objective import IMMINENT_SECONDS, Objective
@@ -32,6 +33,11 @@ NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 SMALL_SHOP = 240
 """Up to this many steps a shop is first given to the solver as a whole."""
+LARGE_SHARE = 0.9
+"""Share of the effort for slices where the whole is too large to be solved at once."""
+DISPATCH_SHARE = 0.1
+DISPATCH_WORK = 500
+"""Share of the effort for dispatching, and what one schedule counts for: table placements."""
 PART_WORK = 1.0
 """Effort for one neighbourhood, about a second of one thread."""
 SLACK = 0.25
@@ -84,7 +90,7 @@ class Improver:
         if self.over():
             return
         if shop:
-            self._slices(shop, 0.7 if small else 0.9)
+            self._slices(shop, 0.7 if small else LARGE_SHARE)
         elif len(self.movable) > 2:
             self._neighbourhoods()
         if not self.over() and self.decided <= 4 * WHOLE_STEPS:
@@ -289,7 +295,12 @@ class Improver:
     # --- time slices
 
     def _slices(self, shop: Shop, share: float) -> None:
-        """Shorten a shop's or a project's makespan slice by slice."""
+        """Shorten a shop's or a project's makespan slice by slice, from a dispatched arrangement if that is
+        better."""
+        with self.stage(DISPATCH_SHARE):
+            found = dispatch(shop, self.request.seed, self._dispatched)
+            if found is not None:
+                self.offer(shop.write(found))
         with self.stage(share):
             slicer = Slicer(shop, shop.read(self.best), self.request.seed)
             while not self.over() and slicer.last > self.bound:
@@ -298,6 +309,10 @@ class Improver:
                 self._count(answer)
                 if slicer.last < before:
                     self.offer(shop.write(slicer.best))
+
+    def _dispatched(self) -> bool:
+        self.clock.work += DISPATCH_WORK
+        return self.over()
 
     # --- taking answers
 
