@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 import serial
 
-from modules.drivers.address import resolve_address
+from modules.drivers.address import SIMULATED, resolve_address
 from modules.drivers.errors import BadReply, DeviceError, LinkLost, Stopped, Timeout
 from modules.drivers.waiter import Waiter
 from modules.drivers.wire import Command, Wire
@@ -110,14 +111,13 @@ class SerialPort:
                 self._serial = serial.serial_for_url(
                     self._path,
                     baudrate=self.wire.baudrate,
-                    bytesize=self.wire.bytesize,
-                    parity=self.wire.parity,
+                    **self._frame(),
                     stopbits=self.wire.stopbits,
                     timeout=None,
                     write_timeout=0.5,
                     **({} if "://" in self._path else {"exclusive": True}),
                 )
-            except (OSError, serial.SerialException) as error:
+            except (OSError, serial.SerialException, termios.error) as error:
                 raise LinkLost(device, f"cannot open {self.address} ({self._path}): {error}") from error
             self._buffer.clear()
             self.generation += 1
@@ -125,6 +125,12 @@ class SerialPort:
                 target=self._read, args=(self._serial,), name=f"port {self.address}", daemon=True
             )
             self._reader.start()
+
+    def _frame(self) -> dict[str, Any]:
+        """Return data bits and parity. A pty has 8 and none, and says so to whoever opens it a second time."""
+        if self.address.startswith(SIMULATED):
+            return {"bytesize": 8, "parity": "N"}
+        return {"bytesize": self.wire.bytesize, "parity": self.wire.parity}
 
     def close(self, device: str) -> None:
         """Take a device off the port; the last one closes it."""

@@ -302,7 +302,7 @@ def places(e: Evidence) -> Iterator[Violation]:
     for sample, runs in _runs_of_samples(e).items():
         open_since: dict[tuple[str, int], tuple[float, float]] = {}
         for run in runs:
-            ended_s = stops.get(run["uid"], run["lab_s"])
+            ended_s = float(stops.get(run["uid"], run["lab_s"]))
             here = {(_resource(e, run["module"], name), index) for name, index in run["places"].items()}
             for place in set(open_since) - here:
                 standing[place].append((*open_since.pop(place), sample))
