@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,11 @@ from modules.drivers.address import SIMULATED, resolve_address
 from modules.drivers.errors import BadReply, DeviceError, LinkLost, Stopped, Timeout
 from modules.drivers.waiter import Waiter
 from modules.drivers.wire import Command, Wire
+
+try:
+    from termios import error as TermiosError  # noqa: N812 - it is a class
+except ImportError:  # Windows
+    TermiosError = OSError  # type: ignore[misc, assignment]
 
 BeforeCommand = Callable[[str, bytes, bool], None]
 OnWire = Callable[[str, str, bytes], None]
@@ -117,7 +121,7 @@ class SerialPort:
                     write_timeout=0.5,
                     **({} if "://" in self._path else {"exclusive": True}),
                 )
-            except (OSError, serial.SerialException, termios.error) as error:
+            except (OSError, serial.SerialException, TermiosError) as error:
                 raise LinkLost(device, f"cannot open {self.address} ({self._path}): {error}") from error
             self._buffer.clear()
             self.generation += 1
