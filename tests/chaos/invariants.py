@@ -90,7 +90,7 @@ def _gapless(e: Evidence) -> Iterator[Violation]:
         yield Violation(1, "events", f"the log has gaps or doubles: {missing[:5]}")
     state: dict[tuple[str, str], str] = {}
     for event in e.events:
-        if event["kind"] not in ("job", "step", "sample"):
+        if event["kind"] not in ("job", "step", "sample") or event["state_to"] == "collected":
             continue
         key = event["kind"], event["subject"]
         before = state.get(key, event["state_from"])
@@ -302,7 +302,7 @@ def places(e: Evidence) -> Iterator[Violation]:
     for sample, runs in _runs_of_samples(e).items():
         open_since: dict[tuple[str, int], tuple[float, float]] = {}
         for run in runs:
-            ended_s = float(stops.get(run["uid"], run["lab_s"]))
+            ended_s: float = stops.get(run["uid"]) or run["lab_s"]
             here = {(_resource(e, run["module"], name), index) for name, index in run["places"].items()}
             for place in set(open_since) - here:
                 standing[place].append((*open_since.pop(place), sample))
