@@ -21,7 +21,7 @@ HOLDING = {"granted", "dispatched", "running", "pausing", "paused", "interrupted
 TOLD = {"completed": "finished", "failed": "failed", "cancelled": "cancelled", "needs_operator": "needs_operator"}
 LATE_S = 1.0
 """Real seconds that a command may lie in the instrument's input after its attempt has ended badly."""
-_NUMBERED = re.compile(r"(\d+) [A-Z]+\b")
+_NUMBERED = re.compile(r"#?\d+ [A-Z]+")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _gapless(e: Evidence) -> Iterator[Violation]:
         yield Violation(1, "events", f"the log has gaps or doubles: {missing[:5]}")
     state: dict[tuple[str, str], str] = {}
     for event in e.events:
-        if event["kind"] not in ("job", "step", "sample"):
+        if event["kind"] not in ("job", "step", "sample") or event["state_to"] == "collected":
             continue
         key = event["kind"], event["subject"]
         before = state.get(key, event["state_from"])
@@ -145,6 +145,11 @@ def _once_in(attempt: Row, commands: list[Row], steps: list[Row]) -> Iterator[Vi
     for (instrument, text), count in numbered.items():
         if count > 1:
             yield Violation(2, attempt["_id"], f"{instrument} got {text!r} {count} times")
+    last: dict[str, str] = {}
+    for command in commands:
+        if last.get(command["instrument"]) == command["text"]:
+            yield Violation(2, attempt["_id"], f"{command['instrument']} got {command['text']!r} twice in a row")
+        last[command["instrument"]] = command["text"]
     # A virtual device is told once per step to be busy.
     runs = Counter(c["instrument"] for c in commands if c["verb"] == "RUN")
     for device in {*runs, *(d for s in steps if s["action"] == "occupy" for d in s["devices"])}:
@@ -302,7 +307,7 @@ def places(e: Evidence) -> Iterator[Violation]:
     for sample, runs in _runs_of_samples(e).items():
         open_since: dict[tuple[str, int], tuple[float, float]] = {}
         for run in runs:
-            ended_s = stops.get(run["uid"], run["lab_s"])
+            ended_s: float = stops.get(run["uid"]) or run["lab_s"]
             here = {(_resource(e, run["module"], name), index) for name, index in run["places"].items()}
             for place in set(open_since) - here:
                 standing[place].append((*open_since.pop(place), sample))

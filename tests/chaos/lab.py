@@ -77,7 +77,7 @@ def silver_job(chance: random.Random, name: str) -> dict[str, Any]:
     """Return a short synthesis with a spectrum at its end."""
 
     def add(solution: str, concentration: str) -> dict[str, Any]:
-        volume = f"{chance.choice((300, 600, 900))} µL"
+        volume = f"{chance.choice((1200, 1500, 2000))} µL"
         return {
             "task": "batch_synthesis.add",
             "with": {"solution": solution, "concentration": concentration, "volume": volume, "rate": "200 µL/s"},

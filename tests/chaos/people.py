@@ -17,6 +17,7 @@ import httpx
 from octolab.client import InvalidError, Octolab, OctolabError
 
 from . import lab as chaos_lab
+from .lab_under_fire import Missed
 
 OPEN_JOBS = 5
 OPEN_SILVER_JOBS = 1
@@ -111,8 +112,9 @@ class Submitter(threading.Thread):
 class Operator(threading.Thread):
     """Decides on interrupted steps, and takes out by hand what has to be taken out."""
 
-    def __init__(self, client: Callable[[], Octolab], seed: str) -> None:
+    def __init__(self, client: Callable[[], Octolab], hands: Callable[..., None], seed: str) -> None:
         super().__init__(name="operator", daemon=True)
+        self._hands = hands
         self.end = threading.Event()
         self.decisions = 0
         self._client = client
@@ -139,7 +141,22 @@ class Operator(threading.Thread):
                 continue
             for sample in lab.job(job["id"])["samples"]:
                 with contextlib.suppress(*_TROUBLE):
+                    for place in sample["places"]:
+                        self._take_out(place)
                     lab.collect(sample["id"], note="taken out by hand")
+
+    def _take_out(self, place: str) -> None:
+        """Do at the bench what is told to the server: an empty working place, a fresh vial in the storage."""
+        resource, _, number = place.removesuffix("]").partition("[")
+        index = int(number) - 1
+        where = {
+            "vial_storage": f"vial_storage.{index // 10 + 1}.{index % 10 + 1}",
+            "batch_synthesis.vial_slot": f"stirrer.{index + 1}",
+            "vial_holder": "vial_holder",
+        }.get(resource)
+        if where is not None:
+            with contextlib.suppress(Missed):
+                self._hands(do="fill" if resource == "vial_storage" else "remove", place=where)
 
 
 class Listener:

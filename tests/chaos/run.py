@@ -60,7 +60,7 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
     try:
         lab.wait_until_ready(listener.url)
         submitter = Submitter(lab.client, plan.seed, silver=plan.silver)
-        operator = Operator(lab.client, plan.seed)
+        operator = Operator(lab.client, lab.instrument, plan.seed)
         submitter.start()
         operator.start()
         lab.stack.until(lambda: len(submitter.accepted) >= AT_LEAST_JOBS or bool(submitter.refused))

@@ -138,6 +138,10 @@ def _incident(e: Evidence, code: str, lab_s: float) -> None:
     e.bench.append(line)
 
 
+def _twice(e: Evidence, text: str) -> None:
+    e.bench += [{**command("left_1", 0, lab_s, "G0"), "text": text} for lab_s in (43, 44)]
+
+
 def _slot_taken_twice(e: Evidence) -> None:
     e.run_starts.append({**run_start("step-enter/1", 25, OTHER_SAMPLE), "uid": "run other"})
     e.run_stops.append({"uid": "stop other", "run_start": "run other", "lab_s": 26})
@@ -157,6 +161,7 @@ DOCTORED: dict[str, tuple[int, Callable[[Evidence], Any]]] = {
     "repeated before the decision": (2, _decided_too_late),
     "repeated though it was decided to be done": (2, _decided_done),
     "a command sent twice": (2, lambda e: e.bench.append(command("left_1", 2, 43))),
+    "a command without a number sent twice": (2, lambda e: _twice(e, "G90 G0 X35.000")),
     "an action done twice": (2, lambda e: e.bench.append(command("left_1", 9, 43))),
     "completed without doing anything": (2, lambda e: e.bench.pop()),
     "completed twice": (2, lambda e: e.attempts[1].update(state="completed")),
