@@ -7,10 +7,9 @@ and their acknowledgement is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
-
-from django.utils.dateparse import parse_datetime
 
 from modules.contract.interlocks import InterlockSection
 from modules.contract.lab import Lab
@@ -74,7 +73,7 @@ class Interlocks:
         changes, tripped = self.flow.changes, bool(change["tripped"])
         row = Interlock(
             id=section.id, tripped=tripped, value=change["value"], serial=change["serial"],
-            since_at=parse_datetime(change["at"]),
+            since_at=datetime.fromisoformat(change["at"]),
         )  # fmt: skip
         self._rows[section.id] = row
         changes.writes.append(row.save)

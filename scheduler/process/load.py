@@ -155,10 +155,12 @@ def make_units(job: LiveJob) -> None:
 
 def _job(row: Sequence[Any]) -> LiveJob:
     pk, name, project, owner, username, state, reason, priority, deadline, simulated, spec, manifests, *rest = row
-    return LiveJob(
+    job = LiveJob(
         str(pk), name, str(project), str(owner), username, state, state, reason, priority, deadline, simulated,
-        int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest, policies=policies_of(spec),
+        int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
     )  # fmt: skip
+    job.policies = policies_of(spec)
+    return job
 
 
 def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
