@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from octolab.api.errors import invalid
 from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Device, MaintenanceLock, Module
@@ -75,7 +76,9 @@ class Locks(ApiView):
         """Lock a device or a module: nobody else's steps start there. What runs is not disturbed. Its operators."""
         wish = body(LockInput, request)
         model: Any = Device if wish["kind"] == "device" else Module
-        target = get_object_or_404(model, pk=wish["target"])
+        target = model.objects.filter(pk=wish["target"]).first()
+        if target is None:
+            raise invalid(("/target", f"There is no {wish['kind']} of this id."))
         with verbs.as_problems():
             answer = maintenance.lock(asker(request), target, wish["reason"], wish["expires_at"], wait_s=0)
         return verbs.wished(request, answer)
