@@ -94,8 +94,19 @@ def trip(user: User, scope: str = LAB, reason: str = "") -> Trip:
         If the account is not active.
     """
     require(user.is_active, "This account is not active.")
+    return trip_as(user.get_username(), scope, reason)
+
+
+def trip_as(actor: str, scope: str = LAB, reason: str = "") -> Trip:
+    """Do the same in the name of somebody whom the operating system has let in.
+
+    Raises
+    ------
+    UnknownScopeError
+        If the lab has no such module.
+    """
     _check(scope)
-    latch = _latch(scope, True, user.get_username(), reason)
+    latch = _latch(scope, True, actor, reason)
     made = Trip(latch, latch.serial)
     for way in (_ring, _keep):
         threading.Thread(target=way, args=(made,), name=f"estop {way.__name__}", daemon=True).start()

@@ -5,7 +5,10 @@ There is no scheduler in these tests at all: the emergency stop works without on
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,9 +19,10 @@ from typing import Any
 import httpx
 import pytest
 
+from modules.contract.messages import CONTROL_CHANNEL
 from tests.host.harness import HostBench, wait_for
 from tests.services import MongoServer, RedisServer
-from tests.web import WebServer
+from tests.web import ROOT, WebServer
 
 DEVICES = ["arm", "second_arm"]
 
@@ -72,6 +76,7 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
     for scope in ("lab", "bench"):
         shared_lab.rearm(scope)
     wait_for(lambda: shared_lab.host.device_state("arm") == "idle")
+    wait_for(lambda: dict(shared_lab.host.redis.pubsub_numsub(CONTROL_CHANNEL))[CONTROL_CHANNEL.encode()])
 
 
 def confirmed(answer: dict[str, Any]) -> dict[str, bool]:
@@ -171,6 +176,27 @@ def test_without_the_document_store_hosts_are_reached_but_nothing_is_claimed_to_
             return bool(rows) and rows[0]["reason"] == "no store" and rows[0]["all_confirmed"]
 
         wait_for(seen)
+
+
+def test_without_the_web_process_the_server_has_a_command(lab: Lab) -> None:
+    """And the database is locked."""
+    lock = sqlite3.connect(lab.web.directory / "octolab.sqlite3", isolation_level=None)
+    lab.web.kill()
+    try:
+        with closing(lock):
+            lock.execute("BEGIN EXCLUSIVE")
+            done = subprocess.run(
+                [sys.executable, "manage.py", "estop", "--reason", "no web"],
+                cwd=ROOT, env={**os.environ, **lab.web.environment}, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            lock.execute("ROLLBACK")
+    finally:
+        lab.web.start()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{device}: confirmed safe " for device in DEVICES]
+    (latch,) = lab.host.store.find_ids("latches", ["lab"])
+    assert latch["tripped"]
+    assert latch["actor"].endswith(" at the server")
 
 
 def test_a_host_that_is_dead_confirms_nothing(lab: Lab, tmp_path: Path) -> None:
