@@ -35,7 +35,7 @@ _STEP = (
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
     "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "samples_failed", "steps_total", "steps_done",
-    "placed",
+    "placed", "weight",
 )  # fmt: skip
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
@@ -53,7 +53,7 @@ def _step_row(s: LiveStep) -> tuple[Any, ...]:
 def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
-        j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
+        j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed, j.weight,
         j.id, j.stored,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from scheduler.planning.fairness import NORMAL
 from scheduler.states import JOB_FINAL, SAMPLE_FINAL, STEP_FINAL, DeviceState, JobState, SampleState, StepState
 
 ATTENDED = frozenset({StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED})
@@ -241,6 +242,11 @@ class LiveJob:
     steps_total: int
     steps_done: int
     placed: bool
+    weight: dict[str, Any] | None = None
+    """The parts of its weight, as they are stored and shown."""
+    turn: int = 0
+    """Its place among the jobs that have not begun; see :mod:`scheduler.process.shares`."""
+    plan_weight: int = NORMAL
     samples: list[LiveSample] = field(default_factory=list)
     steps: list[LiveStep] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
