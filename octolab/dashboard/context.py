@@ -10,7 +10,10 @@ from octolab import labtime
 
 from .thelab import the_lab
 
-PAGES = (("lab", "Lab"), ("jobs", "Jobs"), ("submit", "Submit"), ("accounting", "Use"), ("operator", "Operator"), ("admin-audit", "Admin"))
+PAGES = (
+    *(("lab", "Lab"), ("jobs", "Jobs"), ("submit", "Submit"), ("accounting", "Use")),
+    *(("operator", "Operator"), ("admin-audit", "Admin")),
+)
 
 
 def lab(request: HttpRequest) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from scheduler.process.bench import AwayError
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import ATTENDED, LiveJob, LiveSample, Unit
+from scheduler.process.load import load_jobs, seat_samples
 from scheduler.services.placement import reply_key
 from scheduler.states import DeviceState, JobState, StepState
 
@@ -40,12 +41,15 @@ class Requests:
         self.attempts = attempts
         self.hosts = hosts
         self._controls: list[Control] = []
+        self._summoned: list[LiveJob] = []
         self._verbs: dict[str, Callable[[Request], None]] = {
             "cancel": self._cancel,
             "change": self._change,
             "decide": self._decide,
             "refill": self._refill,
             "collect": self._collect,
+            "approve": self._approve,
+            "reject": self._cancel,
         }
 
     def apply(self, answers: dict[str, Any]) -> None:
@@ -56,6 +60,7 @@ class Requests:
                 verb = self._verbs.get(request.verb)
                 if verb is None:
                     raise RefusedError(f"there is no verb {request.verb!r}")
+                self._summon(request)
                 verb(request)
             except RefusedError as error:
                 refused = str(error)
@@ -71,6 +76,32 @@ class Requests:
                 )
             )  # fmt: skip
             answers[reply_key(request.pk)] = {"refused": refused}
+
+    def dismiss(self) -> None:
+        """Forget the jobs that were only there for their requests; call it after the commit."""
+        for job in self._summoned:
+            if job.id in self.flow.state.jobs:
+                self.flow.state.forget(job)
+        self._summoned.clear()
+
+    def _summon(self, request: Request) -> None:
+        """Bring a job that waits for approval, of which the plan knows nothing, for the length of a turn."""
+        if request.job_id is None or str(request.job_id) in self.flow.state.jobs:
+            return
+        if request.job is not None and request.job.state == JobState.AWAITING_APPROVAL:
+            for job in load_jobs([request.job_id]):
+                self.flow.state.add(job)
+                seat_samples(self.flow.state, job.samples)
+                self._summoned.append(job)
+
+    def _approve(self, request: Request) -> None:
+        job = self._job(request)
+        if job.state != JobState.AWAITING_APPROVAL:
+            raise RefusedError(f"the job is {job.state} and does not wait for approval")
+        said = str(request.payload.get("note") or "").strip()
+        actor = request.actor.get_username()
+        self.flow.changes.job(job, JobState.QUEUED, f"approved by {actor}{': ' if said else ''}{said}", actor=actor)
+        self.flow.changes.outbox.append((job, "approved"))
 
     def controls_written(self) -> list[Control]:
         """Return the controls that hosts are to be rung about, once."""

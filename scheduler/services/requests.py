@@ -80,7 +80,7 @@ def cancel_job(user: User, job: Job, reason: str = "cancelled", *, wait_s: float
     """
     require(may_change(user, job), "Only the job's owner and admins of its project may cancel it.")
     _check_job(job, "cancel")
-    return _ask("cancel", user, job, wait_s, reason=reason)
+    return ask("cancel", user, job, wait_s, reason=reason)
 
 
 def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
@@ -90,7 +90,7 @@ def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) 
     """
     require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
     _check_job(job, "change")
-    return _ask("change", user, job, wait_s, **changes)
+    return ask("change", user, job, wait_s, **changes)
 
 
 def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:
@@ -106,7 +106,7 @@ def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = 
     require(user.operates(step.module), f"Only operators of {step.module} may decide about its steps.")
     if "decide" not in STEP_VERBS.get(step.state, frozenset()):
         raise IllegalStateError(step.state, STEP_VERBS.get(step.state, frozenset()))
-    return _ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
+    return ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
 
 
 def refill(
@@ -126,7 +126,7 @@ def refill(
         If the user is no operator.
     """
     require(user.operates(), "Only operators may refill stocks.")
-    return _ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
+    return ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
 
 
 def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
@@ -141,7 +141,7 @@ def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
     """
     allowed = may_change(user, sample.job) or user.operates()
     require(allowed, "Only the job's owner, admins of its project and operators may collect its samples.")
-    return _ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
+    return ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
 
 
 def _check_job(job: Job, verb: str) -> None:
@@ -150,7 +150,8 @@ def _check_job(job: Job, verb: str) -> None:
         raise IllegalStateError(job.state, legal)
 
 
-def _ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
+def ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
+    """Write a wish down and wait for the scheduler; what can be told at once has been checked before."""
     with transaction.atomic():
         request = Request.objects.create(verb=verb, actor=user, job=job, payload=payload)
         transaction.on_commit(ring_scheduler)
