@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 
 from scheduler.models import Job
-from users.models import LabRole, Membership
+from users.models import LabRole, Membership, User
 
 from .models import Channel, Notification
 
@@ -26,6 +26,8 @@ _HAPPENED = {
     "failed": "has failed",
     "cancelled": "was cancelled",
     "needs_operator": "needs an operator",
+    "needs_approval": "waits for your approval",
+    "approved": "was approved",
 }
 _TITLE_LENGTH, _REASON_LENGTH = 200, 1_000
 # Chat services take these for mentions, links and markup.
@@ -114,6 +116,29 @@ def tell_operators(event: str, title: str, body: str) -> int:
         )
         for channel in Channel.objects.filter(user__in=operators, enabled=True)
         # Asked for a channel's events, people choose among those of jobs: nobody can have unchosen these.
+    ]
+    Notification.objects.bulk_create(rows)
+    return len(rows)
+
+
+def tell(event: str, job: Job, users: Iterable[User], reason: str = "") -> int:
+    """Write the messages about a job for people who need not be of its project, such as operators.
+
+    Call it inside the transaction that changed the job's state.
+    """
+    happening = Happening(event, job.pk, reason)
+    facts = {name: getattr(job, name) for name in ("pk", "name", "simulated", "samples_total", "samples_failed")}
+    rows = [
+        Notification(
+            user_id=channel.user_id,
+            channel=channel,
+            event=event,
+            job_id=job.pk,
+            title=_title(happening, facts),
+            body=_body(happening, facts),
+        )
+        for channel in Channel.objects.filter(user__in=[user.pk for user in users], enabled=True)
+        if not channel.events or event in channel.events
     ]
     Notification.objects.bulk_create(rows)
     return len(rows)

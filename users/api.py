@@ -23,6 +23,7 @@ from . import services
 from .audit import came_from
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 from .permissions import LOGGED_IN, PUBLIC, has_scope, needs, project_role, require
+from .policies.rules import change_project
 from .throttling import LOCKED_OUT, PasswordThrottle, retry_after_s
 
 _TAG = ["people"]
@@ -41,6 +42,9 @@ class TokenInput(StrictSerializer):
         required=False, allow_null=True, max_length=64, help_text="Short name; the token then works for it alone."
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    agent = serializers.BooleanField(
+        default=False, help_text="Whether a program decides what it submits: a project may have its jobs approved."
+    )
 
 
 class TokenOutput(serializers.ModelSerializer[Token]):
@@ -58,6 +62,7 @@ class TokenOutput(serializers.ModelSerializer[Token]):
             "id",
             "name",
             "scopes",
+            "agent",
             "project",
             "created_at",
             "expires_at",
@@ -107,7 +112,12 @@ class Tokens(ApiView):
                 raise invalid(("/project", "You are no member of such a project."))
         try:
             token, secret = services.create_token(
-                user, wish["name"], wish["scopes"], project=project, expires_at=wish.get("expires_at")
+                user,
+                wish["name"],
+                wish["scopes"],
+                project=project,
+                expires_at=wish.get("expires_at"),
+                agent=wish["agent"],
             )
         except services.AccountError as error:
             raise invalid((f"/{error.path}", str(error))) from error
@@ -165,7 +175,7 @@ class ProjectOutput(serializers.ModelSerializer[Project]):
 
     class Meta:
         model = Project
-        fields = ("id", "slug", "name", "personal", "created_at", "members")
+        fields = ("id", "slug", "name", "personal", "shows_names", "share", "created_at", "members")
         read_only_fields = fields
 
     def get_personal(self, project: Project) -> bool:
@@ -260,15 +270,31 @@ class Projects(ApiView):
         return Response(ProjectOutput(_projects(request.user).get(pk=project.pk)).data, status=201)
 
 
+class ProjectChange(StrictSerializer):
+    """What a project's own admins may change."""
+
+    name = serializers.CharField(required=False, max_length=200)
+    shows_names = serializers.BooleanField(
+        required=False, help_text="Whether everybody in the lab sees the names of its jobs in the plan."
+    )
+
+
 class ProjectDetail(ApiView):
     """One project."""
 
-    access = {"GET": LOGGED_IN}
+    access = {"GET": LOGGED_IN, "PATCH": needs(Scope.ADMIN)}
 
     @extend_schema(operation_id="projects_get", responses=ProjectOutput, tags=_TAG)
     def get(self, request: Request, slug: str) -> Response:
         """Show a project and its members."""
         return Response(ProjectOutput(get_object_or_404(_projects(request.user), slug=slug)).data)
+
+    @extend_schema(operation_id="projects_change", request=ProjectChange, responses=ProjectOutput, tags=_TAG)
+    def patch(self, request: Request, slug: str) -> Response:
+        """Change a project's name, or whether the plan shows its jobs' names. Its admins."""
+        project = _administered(request, slug)
+        change_project(project, **body(ProjectChange, request))
+        return Response(ProjectOutput(_projects(request.user).get(pk=project.pk)).data)
 
 
 class Members(ApiView):

@@ -118,6 +118,7 @@ def create_token(
     *,
     project: Project | None = None,
     expires_at: datetime | None = None,
+    agent: bool = False,
 ) -> tuple[Token, str]:
     """Create a token.
 
@@ -127,6 +128,9 @@ def create_token(
         None for :data:`DEFAULT_SCOPES`.
     project
         If given, the token works for this project alone.
+
+    agent
+        Whether a program decides what it submits; projects can have such jobs approved.
 
     Returns
     -------
@@ -147,11 +151,20 @@ def create_token(
     if expires_at is not None and expires_at <= timezone.now():
         raise AccountError("expires_at", "The expiry has passed already.")
     with transaction.atomic():
-        token, secret = Token.objects.create(user, expiry=None, name=name, scopes=chosen, project=project)
+        token, secret = Token.objects.create(user, expiry=None, name=name, scopes=chosen, project=project, agent=agent)
         if expires_at is not None:
             token.expiry = expires_at
             token.save(update_fields=["expiry"])
-        note("token.create", token.uid, project=project, of=user.username, name=name, scopes=chosen, until=expires_at)
+        note(
+            "token.create",
+            token.uid,
+            project=project,
+            of=user.username,
+            name=name,
+            scopes=chosen,
+            agent=agent,
+            until=expires_at,
+        )
     return token, secret
 
 

@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from octolab.ids import new_id
 from scheduler.models import Event, Job, Step
+from scheduler.services.standing import standing
 from scheduler.states import JobState, StepState
 from users.models import Project, ProjectRole
 
@@ -56,7 +57,8 @@ def jobs(request: HttpRequest) -> HttpResponse:
 def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Show one job: where it is, what it measured, what happened."""
     row = _visible(request, job_id)
-    context: dict[str, Any] = {"job": row, "spec": yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)}
+    spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
+    context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
     for part in _PARTS.values():
         context |= part(request, row)
     return render(request, "octolab/job.html", context)

@@ -21,6 +21,7 @@ from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
+from .approvals import approvals
 from .asker import asker
 from .lab import stock_rows
 from .thelab import lab_clock
@@ -49,7 +50,12 @@ def desk(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "octolab/operator.html",
-        {"attention": _attention(request), "stocks": stock_rows(), "storage": _storage(request)}
+        {
+            "approvals": approvals(asker(request)),
+            "attention": _attention(request),
+            "stocks": stock_rows(),
+            "storage": _storage(request),
+        }
         | maintenance.rows(request),
     )
 

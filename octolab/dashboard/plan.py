@@ -34,6 +34,9 @@ def lab_plan(user: Any) -> dict[str, Any]:
     mine = {
         job.id: job for job in Job.objects.visible_to(user).filter(id__in={s.job_id for s in steps}).only("id", "name")
     }
+    named = dict(
+        Job.objects.filter(id__in={s.job_id for s in steps}, project__shows_names=True).values_list("id", "name")
+    )
     colours = {job_id: number % figures.COLOURS for number, job_id in enumerate(sorted(mine))}
     rows: dict[str, list[figures.Bar]] = {device.id: [] for device in Device.objects.order_by("id")}
     others = False
@@ -45,7 +48,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
         css = f"s{colours[step.job_id]}" if job else "other"
         if step.started_lab_s is None and job:
             css += " future"
-        title = f"{job.name}: {step.task_name} · {step.name}" if job else "busy"
+        title = f"{job.name}: {step.task_name} · {step.name}" if job else named.get(step.job_id, "busy")
         href = reverse("job", args=[job.id]) if job else ""
         for device in step.devices:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))

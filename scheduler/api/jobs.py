@@ -24,7 +24,7 @@ from scheduler.models import Job
 from scheduler.services import requests
 from scheduler.services.jobs import change_job, check_job, submit_job
 from scheduler.states import JOB_FINAL, JobState
-from users.models import Scope
+from users.models import Scope, Token
 from users.permissions import may_change, needs, require
 
 from . import verbs
@@ -110,14 +110,17 @@ class Jobs(ApiView):
         """
         with verbs.as_problems():
             job, _ = submit_job(
-                user=asker(request), document=_document(request), idempotency_key=_idempotency_key(request)
+                user=asker(request),
+                document=_document(request),
+                idempotency_key=_idempotency_key(request),
+                by_agent=_by_agent(request),
             )
         return _accepted(job)
 
 
 def _accepted(job: Job) -> Response:
     response = Response(shown_job(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
-    if job.placed or job.state in JOB_FINAL:
+    if job.placed or job.state in JOB_FINAL or job.state == JobState.AWAITING_APPROVAL:
         return response
 
     def placed(start_lab_s: float | None, finish_lab_s: float | None) -> Any:
@@ -265,6 +268,7 @@ class Rerun(ApiView):
                 project=old.project,
                 idempotency_key=_idempotency_key(request),
                 rerun_of=old,
+                by_agent=_by_agent(request),
             )
         return _accepted(job)
 
@@ -370,6 +374,10 @@ def _document(request: Request) -> dict[str, Any] | str:
     if set(data) == {"document"} and isinstance(data["document"], str):
         return str(data["document"])
     return data
+
+
+def _by_agent(request: Request) -> bool:
+    return isinstance(request.auth, Token) and request.auth.agent
 
 
 def _idempotency_key(request: Request) -> str | None:

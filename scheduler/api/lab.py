@@ -187,7 +187,9 @@ def planned(user: User, begin: float | None = None, end: float | None = None) ->
     if end is not None:
         steps = steps.filter(Q(started_lab_s__lte=end) | Q(started_lab_s=None, planned_start_lab_s__lte=end))
     rows = list(steps.prefetch_related("members__sample")[:MOST_STEPS])
-    mine = set(Job.objects.visible_to(user).filter(pk__in={row.job_id for row in rows}).values_list("pk", flat=True))
+    jobs = Job.objects.filter(pk__in={row.job_id for row in rows})
+    mine = set(jobs.filter(pk__in=Job.objects.visible_to(user).values("pk")).values_list("pk", flat=True))
+    named = set(jobs.filter(project__shows_names=True).values_list("pk", flat=True))
     bars = []
     for row in rows:
         bar: dict[str, Any] = {
@@ -204,6 +206,8 @@ def planned(user: User, begin: float | None = None, end: float | None = None) ->
             }
         elif not row.devices:
             continue  # a standby step of somebody else occupies no device: there is nothing to show
+        elif row.job_id in named:
+            bar["job_name"] = row.job_name
         bars.append(bar)
     return bars
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import accounting
+from . import accounting, approval, standing
 
 people_urls = [
+    path("operator/approvals", approval.Approvals.as_view()),
+    path("jobs/<uuid:job_id>/approve", approval.Approve.as_view()),
+    path("jobs/<uuid:job_id>/reject", approval.Reject.as_view()),
+    path("jobs/<uuid:job_id>/standing", standing.Standing.as_view()),
     path("accounting", accounting.Accounting.as_view()),
     path("accounting.csv", accounting.AccountingTable.as_view()),
     path("quotas", accounting.MyQuotas.as_view()),

@@ -20,6 +20,7 @@ from scheduler.process.control import JobControl, RefusedError, interrupted, is_
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import LiveJob, LiveSample, Unit
+from scheduler.process.load import load_jobs, seat_samples
 from scheduler.services.placement import reply_key
 from scheduler.states import DeviceState, JobState, StepState
 
@@ -37,6 +38,7 @@ class Requests:
         self.attempts = attempts
         self.hosts = hosts
         self.control = JobControl(flow, attempts)
+        self._summoned: list[LiveJob] = []
         self._verbs: dict[str, Callable[[Request], None]] = {
             **self.control.verbs,
             **hosts.maintenance.verbs,
@@ -44,11 +46,14 @@ class Requests:
             "decide": self._decide,
             "refill": self._refill,
             "collect": self._collect,
+            "approve": self._approve,
+            "reject": self.control.verbs["cancel"],
         }
 
     def add(self, verbs: Mapping[str, Callable[[Request], None]]) -> None:
         """Take further verbs."""
         self._verbs.update(verbs)
+
     def apply(self, answers: dict[str, Any]) -> None:
         """Apply every request that is open, oldest first."""
         for request in Request.objects.filter(applied_at=None).select_related("actor").order_by("id")[:200]:
@@ -57,6 +62,7 @@ class Requests:
                 verb = self._verbs.get(request.verb)
                 if verb is None:
                     raise RefusedError(f"there is no verb {request.verb!r}")
+                self._summon(request)
                 verb(request)
             except RefusedError as error:
                 refused = str(error)
@@ -72,6 +78,32 @@ class Requests:
                 )
             )  # fmt: skip
             answers[reply_key(request.pk)] = {"refused": refused}
+
+    def dismiss(self) -> None:
+        """Forget the jobs that were only there for their requests; call it after the commit."""
+        for job in self._summoned:
+            if job.id in self.flow.state.jobs:
+                self.flow.state.forget(job)
+        self._summoned.clear()
+
+    def _summon(self, request: Request) -> None:
+        """Bring a job that waits for approval, of which the plan knows nothing, for the length of a turn."""
+        if request.job_id is None or str(request.job_id) in self.flow.state.jobs:
+            return
+        if request.job is not None and request.job.state == JobState.AWAITING_APPROVAL:
+            for job in load_jobs([request.job_id]):
+                self.flow.state.add(job)
+                seat_samples(self.flow.state, job.samples)
+                self._summoned.append(job)
+
+    def _approve(self, request: Request) -> None:
+        job = self.control.job_of(request)
+        if job.state != JobState.AWAITING_APPROVAL:
+            raise RefusedError(f"the job is {job.state} and does not wait for approval")
+        said = str(request.payload.get("note") or "").strip()
+        actor = request.actor.get_username()
+        self.flow.changes.job(job, JobState.QUEUED, f"approved by {actor}{': ' if said else ''}{said}", actor=actor)
+        self.flow.changes.outbox.append((job, "approved"))
 
     def controls_written(self) -> list[Control]:
         """Return the controls that hosts are to be rung about, once."""

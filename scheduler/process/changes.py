@@ -35,7 +35,7 @@ _STEP = (
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
     "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending",
+    "placed", "ending", "weight",
 )  # fmt: skip
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
@@ -54,7 +54,7 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
         j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
-        j.ending, j.id, j.stored,
+        j.ending, j.weight, j.id, j.stored,
     )  # fmt: skip
 
 

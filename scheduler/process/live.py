@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from scheduler.planning.fairness import NORMAL
 from scheduler.states import JOB_FINAL, SAMPLE_FINAL, STEP_FINAL, DeviceState, JobState, SampleState, StepState
 
 ATTENDED = frozenset({StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED})
@@ -253,6 +254,11 @@ class LiveJob:
     """How it was asked to end, by whom and why."""
     manual: bool = False
     """Run by hand by an operator."""
+    weight: dict[str, Any] | None = None
+    """The parts of its weight, as they are stored and shown."""
+    turn: int = 0
+    """Its place among the jobs that have not begun; see :mod:`scheduler.process.shares`."""
+    plan_weight: int = NORMAL
     policies: dict[int, Any] = field(default_factory=dict)
     """Position in the workflow → what the job wants to happen when that task fails."""
     samples: list[LiveSample] = field(default_factory=list)

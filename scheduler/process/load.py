@@ -22,7 +22,7 @@ from scheduler.process.live import (
     Unit,
 )
 from scheduler.process.policy import policies_of
-from scheduler.states import JOB_FINAL, STEP_FINAL, SampleState, StepState
+from scheduler.states import JOB_FINAL, STEP_FINAL, JobState, SampleState, StepState
 
 CHUNK = 500
 """Jobs read at once: SQLite bounds the number of parameters of a query."""
@@ -31,7 +31,7 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending", "manual",
+    "placed", "ending", "manual", "weight",
 )  # fmt: skip
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
@@ -41,7 +41,7 @@ _STEP = (
 
 
 _NEWS = (
-    "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed),"
+    "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed AND state <> 'awaiting_approval'),"
     " (SELECT count(*) FROM scheduler_request WHERE applied_at IS NULL)"
 )
 
@@ -58,7 +58,7 @@ def new_job_ids(limit: int = 1000) -> list[UUID]:
     """Return jobs that the plan does not know yet, oldest first."""
     return list(
         Job.objects.filter(placed=False)
-        .exclude(state__in=JOB_FINAL)
+        .exclude(state__in=[*JOB_FINAL, JobState.AWAITING_APPROVAL])
         .order_by("id")
         .values_list("id", flat=True)[:limit]
     )

@@ -30,6 +30,7 @@ from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.plan import Plan
+from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
 from scheduler.rows import RowsChangedError
@@ -78,7 +79,8 @@ class Scheduler:
     def rebuild(self) -> None:
         """Forget the live state and read it again."""
         self.state = LabState()
-        self.plan = Plan(self.state, self.policy)
+        self.shares = Shares(self.state, self.clock.scale)
+        self.plan = Plan(self.state, self.policy, self.shares)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
         self.stocks = Stocks()
@@ -95,6 +97,7 @@ class Scheduler:
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
         self.stocks.load()
+        self.shares.load()
         self.manifests.load(self.flow)
         self.hosts.maintenance.load()
         self.interlocks.load()
@@ -171,6 +174,7 @@ class Scheduler:
         self._note_moves(changes)
         for job in new:
             answers[placement_key(job.id)] = placement_of(job)
+        self.shares.charge(changes)
         changes.commit(self.leadership, notify)
         if orders:
             self.sender.send(orders)
@@ -179,6 +183,9 @@ class Scheduler:
         self.ringer.controls(self.requests.controls_written())
         for job in self.flow.finished:
             self.state.forget(job)
+        if open_requests:
+            self.requests.dismiss()
+            self.bell.ring()
         if self.flow.finished and self.policy == "fcfs":
             self.grants.wake_all()
             self.bell.ring()
@@ -292,6 +299,7 @@ class Scheduler:
             self._remembered_s = time.monotonic()
             self._ask_bench(lambda: self.bench.remember_clock(self.clock.now()))
             self.plan.notice_overruns(self.clock.now())
+            self.plan.notice_unfairness(self.clock.now())
             # Should a wake-up ever be missed, it costs a second and leaves a trace.
             self._look_for_missed(self.clock.now())
 

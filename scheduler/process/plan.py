@@ -8,7 +8,7 @@ about to open) or when it is cheap next to the time that has passed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from traceback import format_exc
 from typing import Any
 
@@ -22,6 +22,7 @@ from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
+from scheduler.process.shares import Shares, unfair
 from scheduler.states import JobState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -34,6 +35,10 @@ URGENT_SHARE = 2
 ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
 _LAST = float("inf")
+RATIO = 2.0
+"""A job may stand behind one of somebody else that weighs up to so many times less …"""
+NEW_RATIO = 1.2
+"""… but not when it has just come: it is then put where it belongs."""
 
 
 class Plan:
@@ -45,11 +50,12 @@ class Plan:
         ``masking``: steps of all jobs share the devices. ``fcfs``: one job in the lab at a time.
     """
 
-    def __init__(self, state: LabState, policy: str = "masking") -> None:
+    def __init__(self, state: LabState, policy: str = "masking", shares: Shares | None = None) -> None:
         if policy not in POLICIES:
             raise ValueError(f"there is no policy {policy!r}; choose one of {', '.join(POLICIES)}")
         self.state = state
         self.policy = policy
+        self.shares = shares or Shares(state)
         self.stale = False
         self.wanted = False
         """Whether a repair is to be done in this very turn."""
@@ -57,6 +63,8 @@ class Plan:
         """Whether something waits for a repair."""
         self.moved: dict[str, LiveStep] = {}
         """Steps that were placed or moved since they were last written."""
+        self._fairly = False
+        """Whether what has not begun is placed by turn."""
         self.on_reorder: Callable[[], None] = lambda: None
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
@@ -97,8 +105,10 @@ class Plan:
                 planned_s = unit.first.planned_start_s
                 unit.order = (_LAST if planned_s is None else planned_s, self._serials)
                 unit.early = not _opens_window(unit)
-        if self._table is None or self._outranks(jobs) or self._unknown(jobs):
-            self.repair(now_s)
+        if self.policy == "masking":
+            self.shares.rank(now_s, jobs)
+        if self._table is None or self._unfair(NEW_RATIO) or self._unknown(jobs):
+            self.repair(now_s, ratio=NEW_RATIO)
             return
         for job in jobs:
             try:
@@ -145,6 +155,14 @@ class Plan:
                 self.stale = True
                 return
 
+    def notice_unfairness(self, now_s: float) -> None:
+        """Rank again now and then, because use decays and jobs grow old; have the plan repaired if it is unfair."""
+        if self.policy != "masking" or not self.shares.due:
+            return
+        self.shares.rank(now_s)
+        if self._unfair(RATIO):
+            self.mark_stale()
+
     def _compare(self, planned_s: float | None, at_s: float) -> None:
         if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
             self.mark_stale()
@@ -162,10 +180,20 @@ class Plan:
 
     # --- placing
 
-    def _outranks(self, jobs: list[LiveJob]) -> bool:
-        """Whether a new job should go before some that wait, which inserting into gaps does not do."""
-        least = min((job.priority for job in self.state.jobs.values() if job.started_s is None), default=0)
-        return any(job.priority > least for job in jobs)
+    def _unfair(self, ratio: float, order: Mapping[str, int] | None = None) -> bool:
+        """Whether by the plan in force (or by other starts) a job that has not begun goes before one that should."""
+        if self.policy != "masking":
+            return False
+        waiting = [job for job in self.state.jobs.values() if job.started_s is None and job.schedulable and job.units]
+        first = {job.id: min(self._rank_of_unit(unit, order) for unit in job.units) for job in waiting}
+        waiting.sort(key=lambda job: first[job.id])
+        return unfair(waiting, ratio)
+
+    @staticmethod
+    def _rank_of_unit(unit: Unit, order: Mapping[str, int] | None) -> tuple[float, ...]:
+        if order is None or unit.first.id not in order:
+            return unit.order
+        return (seconds(order[unit.first.id]), unit.order[-1])
 
     def _unknown(self, jobs: list[LiveJob]) -> bool:
         """Whether jobs name a setting, or keep a device still, for which the table has no calendar."""
@@ -222,17 +250,22 @@ class Plan:
             "steps": spans,
         }
 
-    def repair(self, now_s: float, order: dict[str, int] | None = None) -> None:
-        """Place everything that waits again, in the present order or in that of the given starts (step → tick)."""
+    def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
+        """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio."""
         began_s = time.monotonic()
         try:
-            table = self._fill(MaskingTable(make_problem(self.state, now_s)), order)
+            if self.policy == "masking":
+                self.shares.rank(now_s)
+                self._fairly = self._unfair(ratio)
+            table = self._fill(MaskingTable(make_problem(self.state, now_s)), None)
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
             self.stale = self.wanted = self.urgent = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
             return
+        finally:
+            self._fairly = False
         self._table = table
         self._publish(table, self.state.jobs.values())
         self.on_reorder()
@@ -265,7 +298,7 @@ class Plan:
         value = Objective(problem, "lab", incumbent)
         before = value(incumbent.starts, incumbent.ends, incumbent.modes, len(hard_violations(problem, incumbent)))
         after = value(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-        if after >= before:
+        if after >= before or self._unfair(RATIO, plan.starts):
             return False
         log.info("better plan", objective=after, before=before)
         self._table = found
@@ -297,8 +330,8 @@ class Plan:
             return (-1.0, *unit.order)
         if self.policy == "fcfs":
             return (job.started_s is None, job.submitted_s, unit.order[-1])
-        # What is under way keeps its order; what has not begun goes by priority first.
-        return (job.started_s is None, -job.priority if job.started_s is None else 0.0, *unit.order)
+        # What is under way keeps its order; what has not begun keeps its own as long as that is fair.
+        return (job.started_s is None, job.turn if self._fairly and job.started_s is None else 0.0, *unit.order)
 
     def _place_by_job(self, table: MaskingTable, units: list[int], rank: dict[int, tuple[float, ...]]) -> None:
         by_job: dict[str, list[int]] = {}

@@ -51,11 +51,6 @@ def place_id(resource: str) -> str:
     return f"place {resource}"
 
 
-def weight(priority: int) -> int:
-    """Return the weight of a job's flow time: three steps of priority double it."""
-    return max(1, round(16 * 2 ** (priority / 3)))
-
-
 def stalled(state: LabState, step: LiveStep) -> bool:
     """Tell whether a waiting step cannot start until a person or a host has done something."""
     if not step.job.schedulable:
@@ -109,7 +104,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
         settings=tuple(item for sample in live.samples for item in _settings(sample, known)),
         user=live.owner_id,
         project=live.project_id,
-        weight=weight(live.priority),
+        weight=live.plan_weight,
         release=tick_of(live.submitted_s),
     )
 

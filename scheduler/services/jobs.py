@@ -31,6 +31,7 @@ from users.audit import note
 from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
+from .approval import check_rules, tell_operators, why_approval
 from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
@@ -107,8 +108,14 @@ def submit_job(
     idempotency_key: str | None = None,
     rerun_of: Job | None = None,
     manual: bool = False,
+    by_agent: bool = False,
 ) -> tuple[Job, bool]:
     """Accept a job: check it, reserve its stocks, and insert it with its samples, tasks and steps.
+
+    Parameters
+    ----------
+    by_agent
+        Whether it comes from the token of an automatic agent: its project may have such jobs approved first.
 
     Returns
     -------
@@ -138,7 +145,7 @@ def submit_job(
         with transaction.atomic():
             if not manual:
                 check_limits(user, checked.project, checked.module_time_s)
-            job = _insert(checked, user, idempotency_key, digest, rerun_of, manual)
+            job = _insert(checked, user, idempotency_key, digest, rerun_of, manual=manual, by_agent=by_agent)
             note("job.submit", job.id, actor=user, project=checked.project, name=job.name, samples=job.samples_total)
             transaction.on_commit(ring_scheduler)
     except IntegrityError:
@@ -207,6 +214,8 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
         _check_recipients(document, chosen, problems)
     earlier = earlier_samples(document, catalogue, user, problems)
     expansion = expand(document, catalogue, new_id(), problems, earlier)
+    if chosen is not None:
+        check_rules(expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
@@ -328,15 +337,31 @@ def job_row(checked: CheckedJob, user: User) -> Job:
     )
 
 
-def _insert(checked: CheckedJob, user: User, key: str | None, digest: str, rerun_of: Job | None, manual: bool) -> Job:
+def _insert(
+    checked: CheckedJob,
+    user: User,
+    key: str | None,
+    digest: str,
+    rerun_of: Job | None,
+    *,
+    manual: bool,
+    by_agent: bool,
+) -> Job:
     job, expansion = job_row(checked, user), checked.expansion
     job.manual = manual
     job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
+    job.by_agent = by_agent
+    used = {(task.module, task.task) for task in expansion.tasks if not task.cleanup}
+    job.state_reason = why_approval(used, checked.project, by_agent)
+    if job.state_reason:
+        job.state = JobState.AWAITING_APPROVAL
     insert(job, expansion)
     problems = Problems()
     claim_places(expansion, job.submitted_lab_s, problems)
     _reserve(expansion.consumption(), problems)
     problems.refuse()
+    if job.state == JobState.AWAITING_APPROVAL:
+        tell_operators(job)
     return job
 
 

@@ -76,6 +76,14 @@ CASES: dict[str, Case] = {
     "GET projects": Case(200),
     "POST projects": Case(422, USERS, body={}),
     "GET projects/<slug:slug>": team(200, TEAM | {"scopeless"}),
+    "PATCH projects/<slug:slug>": team(200, frozenset({"lead"}), {"shows_names": True}),
+    "GET projects/<slug:slug>/rules": Case(
+        200, TEAM | ADMINS, TEAM | ADMINS | {"scopeless"}, lambda world: {"slug": "team"}
+    ),
+    "PUT projects/<slug:slug>/rules": Case(200, ADMINS, None, lambda world: {"slug": "team"}, {"deny": ["bench"]}),
+    "GET operator/approvals": Case(200, OPERATORS),
+    "POST jobs/<uuid:job_id>/approve": Case(404, OPERATORS, OPERATORS, lambda w: {"job_id": w.job.pk}, {}),
+    "POST jobs/<uuid:job_id>/reject": Case(404, OPERATORS, OPERATORS, lambda w: {"job_id": w.job.pk}, {"note": "x"}),
     "POST projects/<slug:slug>/members": team(422, frozenset({"lead"}), body={}),
     "DELETE projects/<slug:slug>/members/<str:username>": team(204, frozenset({"lead"}), username="viewer"),
     "GET jobs": Case(200),
@@ -95,6 +103,7 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>/verbs": job(200),
     "POST jobs/<uuid:job_id>/rerun": job(422, TEAM),
     "GET jobs/<uuid:job_id>/logs": job(200),
+    "GET jobs/<uuid:job_id>/standing": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
     "GET jobs/<uuid:job_id>/results": file(200),
     "GET jobs/<uuid:job_id>/results.csv": file(200),

@@ -1,0 +1,77 @@
+"""Rules and shares of projects over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from octolab.api.errors import invalid
+from octolab.api.serializers import StrictSerializer, body
+from octolab.api.views import ApiView, asker
+from users.models import LabRole, Project, Scope
+from users.permissions import needs
+from users.services import AccountError
+
+from .rules import rules_of, set_rules
+
+
+class RangeInput(StrictSerializer):
+    """What a parameter may be, in the unit of the module's description."""
+
+    min = serializers.FloatField(required=False, allow_null=True)
+    max = serializers.FloatField(required=False, allow_null=True)
+
+
+class RulesInput(StrictSerializer):
+    """A project's rules. What is left out is as if it had never been set; the share stays."""
+
+    allow = serializers.ListField(child=serializers.CharField(max_length=130), required=False, allow_null=True)
+    deny = serializers.ListField(child=serializers.CharField(max_length=130), required=False)
+    ranges = serializers.DictField(child=RangeInput(), required=False, help_text="`module.task.parameter`: its range.")
+    approve = serializers.ListField(child=serializers.CharField(max_length=130), required=False)
+    approve_agents = serializers.BooleanField(required=False)
+    share = serializers.FloatField(required=False, min_value=0.001, max_value=1000)
+
+
+class RulesOutput(serializers.Serializer[Any]):
+    """A project's rules."""
+
+    allow = serializers.ListField(child=serializers.CharField(), allow_null=True)
+    deny = serializers.ListField(child=serializers.CharField())
+    ranges = serializers.DictField(child=serializers.DictField(child=serializers.FloatField(allow_null=True)))
+    approve = serializers.ListField(child=serializers.CharField())
+    approve_agents = serializers.BooleanField()
+    share = serializers.FloatField()
+
+
+class ProjectRules(ApiView):
+    """What a project's jobs may use."""
+
+    access = {"GET": needs(Scope.JOBS_READ), "PUT": needs(Scope.ADMIN, lab_role=LabRole.Role.ADMIN)}
+
+    @extend_schema(operation_id="projects_rules", responses=RulesOutput, tags=["people"])
+    def get(self, request: Request, slug: str) -> Response:
+        """Show what a project's jobs may use, what is to be approved, and its share. Members and lab admins."""
+        found = Project.objects.all() if asker(request).is_lab_admin else Project.objects.visible_to(asker(request))
+        return Response(_shown(get_object_or_404(found, slug=slug)))
+
+    @extend_schema(operation_id="projects_rules_set", request=RulesInput, responses=RulesOutput, tags=["admin"])
+    def put(self, request: Request, slug: str) -> Response:
+        """Set what a project's jobs may use, what is to be approved, and its share. Lab admins."""
+        project = get_object_or_404(Project, slug=slug)
+        wish = body(RulesInput, request)
+        share = wish.pop("share", None)
+        try:
+            set_rules(project, wish, share=share)
+        except AccountError as error:
+            raise invalid((f"/{error.path}", str(error))) from error
+        return Response(_shown(Project.objects.get(pk=project.pk)))
+
+
+def _shown(project: Project) -> dict[str, Any]:
+    return {**rules_of(project).model_dump(mode="json"), "share": project.share}
