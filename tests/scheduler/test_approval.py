@@ -44,7 +44,8 @@ def test_a_rejected_job_is_cancelled_and_gives_back_what_it_reserved(bench: Benc
     bench.turn()
     assert bench.request("reject", job, reason="rejected by olga: too hot").refused == ""
     job.refresh_from_db()
-    assert (job.state, job.state_reason) == ("cancelled", "rejected by olga: too hot")
+    assert job.state == "cancelled"
+    assert job.state_reason.endswith("rejected by olga: too hot")
     stock = models.Stock.objects.get(id="vials")
     assert (stock.level, stock.reserved) == (10, 0)
     assert bench.scheduler.state.jobs == {}
