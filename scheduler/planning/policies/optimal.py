@@ -18,8 +18,8 @@ DEFAULT = Limits(deterministic=2.0)
 """What an unlimited request gets."""
 MASKING_SHARE = 0.1
 MASKING_STEP = 0.005
-"""Share of the limits for the order search that the solver starts from, and its most for each step: seconds, or
-units of counted work."""
+"""Share of the limits for the order search that the solver starts from, and its most for each step, in seconds
+or units of counted work."""
 
 
 def plan(request: Request) -> Plan:
