@@ -302,11 +302,12 @@ def _least(frame: Problem, job: Job, rule: Rule) -> int | None:
         return None
     starts, ends, _ = table.spans()
     if rule.kind == "deadline":
+        # Placed as early as possible without a deadline: the end is the least one.
         high = max(ends[step.id] for step in job.steps())
-    else:
-        first, first_point, second, second_point = rule.name.split("|")
-        high = (ends if second_point == "end" else starts)[second]
-        high -= (ends if first_point == "end" else starts)[first]
+        return high if _verified(*relax(frame, job, rule, high)) else None
+    first, first_point, second, second_point = rule.name.split("|")
+    high = (ends if second_point == "end" else starts)[second]
+    high -= (ends if first_point == "end" else starts)[first]
     low = rule.value
     if high <= low or not _verified(*relax(frame, job, rule, high)):
         return None
