@@ -36,7 +36,7 @@ SMALL_SHOP = 240
 """Up to this many steps a shop is first given to the solver as a whole."""
 LARGE_SHARE = 0.9
 """Share of the effort for slices where the whole is too large to be solved at once."""
-DISPATCH_SHARE = 0.1
+DISPATCH_SHARE = 0.06
 DISPATCH_WORK = 500
 """Share of the effort for dispatching, and what one schedule counts for: table placements."""
 PART_WORK = 1.0
