@@ -24,21 +24,21 @@ Loads = dict[str, list[tuple[int, int, int, str]]]
 
 def lower_bound(problem: Problem, objective: ObjectiveName = "lab") -> int:
     """Return a proven lower bound in ticks of the objective's leading time: makespan or weighted flow."""
-    frame = _Frame(problem)
+    frame = Frame(problem)
     return frame.makespan() if objective == "makespan" else frame.flow(guard=objective == "lab")
 
 
 def makespan_bound(problem: Problem) -> int:
     """Return a lower bound of the last end in ticks."""
-    return _Frame(problem).makespan()
+    return Frame(problem).makespan()
 
 
 def flow_bound(problem: Problem) -> int:
     """Return a lower bound in ticks of sum(weight * flow), without stretch guard and tardiness."""
-    return _Frame(problem).flow(guard=False)
+    return Frame(problem).flow(guard=False)
 
 
-class _Frame:
+class Frame:
     """Heads, tails and loads of a problem."""
 
     def __init__(self, problem: Problem) -> None:

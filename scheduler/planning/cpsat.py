@@ -324,7 +324,7 @@ class ScheduleModel:
             if together and size < device.batch:
                 wall = self._wall(start, end)
                 self.cp.add_cumulative(
-                    _intervals(together) + [wall],
+                    [*_intervals(together), wall],
                     [s.quantity for s in together] + [size],
                     device.batch,
                 )

@@ -17,6 +17,7 @@ from scheduler.planning.bounds import lower_bound
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.cpsat import Digest, Expression, ScheduleModel, safe_horizon
 from scheduler.planning.dispatch import dispatch
+from scheduler.planning.flow_bound import joint_flow_bound
 from scheduler.planning.limits import PLACEMENTS_PER_UNIT, Clock
 from scheduler.planning.neighbourhoods import Neighbourhoods, near_jobs
 from scheduler.planning.objective import IMMINENT_SECONDS, Objective
@@ -27,15 +28,15 @@ from scheduler.planning.solver import Answer, Effort
 from scheduler.planning.table import MaskingTable
 
 WHOLE_STEPS = 450
-"""Up to this many steps to decide, the whole problem is solved at once first (measured: beyond about 20 jobs a
-single model does not find improvements any more)."""
+"""Up to this many steps to decide, the whole problem is solved at once first; beyond about 20 jobs a single
+model does not find improvements any more."""
 NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 SMALL_SHOP = 240
 """Up to this many steps a shop is first given to the solver as a whole."""
 LARGE_SHARE = 0.9
 """Share of the effort for slices where the whole is too large to be solved at once."""
-DISPATCH_SHARE = 0.1
+DISPATCH_SHARE = 0.06
 DISPATCH_WORK = 500
 """Share of the effort for dispatching, and what one schedule counts for: table placements."""
 PART_WORK = 1.0
@@ -62,7 +63,10 @@ class Improver:
         self.clock, self.best = clock, start
         self.objective = Objective(self.problem, self.name, request.incumbent)
         self.digest = Digest(self.problem)
-        self.bound = max(start.bound or 0, lower_bound(self.problem, self.name))
+        self.bound = lower_bound(self.problem, self.name)
+        if self.name != "makespan":
+            stop = request.limits.stop
+            self.bound = max(self.bound, joint_flow_bound(self.problem, guard=self.name == "lab", stop=stop))
         self.proven = self.impossible = False
         fixed = self.digest.index.fixed
         self.steps = {

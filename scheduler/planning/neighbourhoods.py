@@ -1,7 +1,7 @@
 """Which jobs to plan anew together while all others stand still: the neighbourhoods of the large search.
 
-A neighbourhood is a set of jobs. Good ones hold jobs that compete for the same devices at about the same time,
-and jobs that wait long; pure chance keeps the search from going in circles.
+A neighbourhood is a set of jobs. Good ones hold jobs that compete for the same devices at about the same
+time, and jobs that wait long; pure chance keeps the search from going in circles.
 """
 
 from __future__ import annotations

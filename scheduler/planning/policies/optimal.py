@@ -6,6 +6,7 @@ outside the solver: what comes back is never worse.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from scheduler.planning.improve import Improver
@@ -14,12 +15,14 @@ from scheduler.planning.plan import Plan
 from scheduler.planning.policies import masking
 from scheduler.planning.policies.base import Request
 
+Progress = Callable[[float, Plan], None]
+
 DEFAULT = Limits(deterministic=2.0)
 """What an unlimited request gets."""
 MASKING_SHARE = 0.1
 MASKING_STEP = 0.005
-"""Share of the limits for the order search that the solver starts from, and its most for each step: seconds, or
-units of counted work."""
+"""Share of the limits for the order search that the solver starts from, and its most for each step, in
+seconds or units of counted work."""
 
 
 def plan(request: Request) -> Plan:
@@ -32,10 +35,17 @@ def plan(request: Request) -> Plan:
     fixed = {item.step for item in request.problem.fixed}
     most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
     part = _part(limits, most)
-    start = masking.plan(replace(request, limits=part))
+    start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress)))
     if part.deterministic is not None:
         clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
     return Improver(request, start, clock).run()
+
+
+def _scaled(progress: Progress | None) -> Progress | None:
+    """Count the order search as the first part of the whole."""
+    if progress is None:
+        return None
+    return lambda spent, plan: progress(min(1.0, spent) * MASKING_SHARE, plan)
 
 
 def _part(limits: Limits, most: float) -> Limits:
