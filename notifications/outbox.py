@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 
 from scheduler.models import Job
-from users.models import Membership
+from users.models import LabRole, Membership
 
 from .models import Channel, Notification
 
@@ -91,6 +91,30 @@ def enqueue_many(happenings: Iterable[Happening]) -> int:
                 for channel in channels.get(user_id, ())
                 if not channel.events or happening.event in channel.events
             ]
+    Notification.objects.bulk_create(rows)
+    return len(rows)
+
+
+def tell_operators(event: str, title: str, body: str) -> int:
+    """Write a message about the lab itself to all operators; call it inside the transaction of what it tells.
+
+    Returns
+    -------
+    int
+        How many messages were written.
+    """
+    operators = LabRole.objects.filter(role=LabRole.Role.OPERATOR, user__is_active=True).values("user")
+    rows = [
+        Notification(
+            user_id=channel.user_id,
+            channel=channel,
+            event=event,
+            title=harmless(title)[:_TITLE_LENGTH],
+            body=f"{harmless(body)[:_REASON_LENGTH]}\n{settings.PUBLIC_URL}/operator",
+        )
+        for channel in Channel.objects.filter(user__in=operators, enabled=True)
+        # Asked for a channel's events, people choose among those of jobs: nobody can have unchosen these.
+    ]
     Notification.objects.bulk_create(rows)
     return len(rows)
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core import signals
@@ -27,11 +27,12 @@ from django.urls import get_resolver, set_script_prefix
 from . import bell, later
 from .api.errors import MEDIA_TYPE
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # More threads are not faster, as Python runs one at a time; a second keeps quick requests going beside a slow one.
 THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "2"))
+URGENT = frozenset({"/api/v1/estop", "/estop"})
+"""Paths whose POST has threads of its own."""
 BODY_TIMEOUT_S = 60.0
 """How long a client may take to send a body."""
 _END = object()
@@ -44,6 +45,7 @@ class Handler(ASGIHandler):
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+        self._urgent = ThreadPoolExecutor(THREADS, thread_name_prefix="urgent")
         # All views are imported before the first request, not by it.
         _ = get_resolver().url_patterns
 
@@ -63,16 +65,20 @@ class Handler(ASGIHandler):
         except TimeoutError:
             await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
             return
-        response = await self._in_thread(self._respond, scope, body)
+        response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
         waits = later.of(response)
         if waits is not None and response.status_code < 400 and not await self._improve(response, waits, receive):
             return
         await self._send(response, receive, send)
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _pool(self, scope: Any) -> ThreadPoolExecutor:
+        """Return the threads for a request: what is urgent does not queue behind what waits for the database."""
+        return self._urgent if scope["method"] == "POST" and scope["path"] in URGENT else self._threads
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any, _pool: ThreadPoolExecutor | None = None) -> T:
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: context.run(function, *args, **kwargs)
+            _pool or self._threads, lambda: context.run(function, *args)
         )
 
     async def _body(self, scope: Any, receive: Any) -> BytesIO:

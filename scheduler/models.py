@@ -88,6 +88,14 @@ class Job(models.Model):
     samples_failed = models.IntegerField(default=0)
     steps_total = models.IntegerField(default=0)
     steps_done = models.IntegerField(default=0)
+    manual = models.BooleanField(default=False)
+    """Run by hand by an operator: may use devices that its owner holds under a lock, and devices in quarantine."""
+    ending = models.JSONField(null=True)
+    """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
+    weight = models.JSONField(null=True)
+    """Why it stands where it does: the parts of its weight when the plan was last made."""
+    by_agent = models.BooleanField(default=False)
+    """Whether it was submitted with the token of an automatic agent."""
     placed = models.BooleanField(default=False)
     """Whether the scheduler has taken it into its plan."""
 
@@ -99,6 +107,8 @@ class Job(models.Model):
             models.Index(fields=["state", "id"]),
             models.Index(fields=["owner", "-id"]),
             models.Index(fields=["project", "-id"]),
+            models.Index(fields=["owner", "state"]),
+            models.Index(fields=["project", "state"]),
             models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
@@ -173,6 +183,8 @@ class Step(models.Model):
     state = models.CharField(max_length=20, choices=StepState.choices, default=StepState.WAITING)
     reason = models.TextField(blank=True, default="")
     attempt = models.IntegerField(default=0)
+    failures = models.IntegerField(default=0)
+    """How many of its attempts have failed."""
     devices = models.JSONField(default=dict)
     """Device id → ``use`` or ``still``."""
     takes = models.JSONField(default=list)
@@ -225,7 +237,47 @@ class Device(models.Model):
     reason = models.TextField(blank=True, default="")
     attempt_id = models.CharField(max_length=64, blank=True, default="")
     """The attempt that owns it, or that left it unknown."""
+    quarantine = models.TextField(blank=True, default="")
+    """Why nobody may use it until an operator has looked at it."""
     since_at = models.DateTimeField(null=True)
+
+
+class MaintenanceLock(models.Model):
+    """Somebody works on a device, or on the devices of a module: nobody else's steps start on them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    """That of the request that asked for it."""
+    kind = models.CharField(max_length=10)
+    """``device`` or ``module``."""
+    target = models.CharField(max_length=64)
+    holder = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField()
+    since_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    released_at = models.DateTimeField(null=True)
+    released_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "target"], condition=models.Q(released_at=None), name="one_open_lock_per_target"
+            )
+        ]
+
+
+class Interlock(models.Model):
+    """An interlock of the lab file that has tripped at least once, as it is now."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    tripped = models.BooleanField()
+    value = models.JSONField(null=True)
+    """The reading at the last trip or clear."""
+    serial = models.BigIntegerField()
+    since_at = models.DateTimeField()
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    """Who has said that they have seen the last trip or clear."""
+    acknowledged_at = models.DateTimeField(null=True)
+    note = models.TextField(blank=True, default="")
 
 
 class Stock(models.Model):
@@ -277,3 +329,6 @@ class Event(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["job", "seq"])]
+
+
+from .accounting.models import RecentUse, Usage  # noqa: E402, F401 - Django looks for models here

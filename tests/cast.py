@@ -10,7 +10,21 @@ from django.utils import timezone
 
 from notifications.models import Channel
 from octolab.ids import new_id
-from scheduler.models import Device, Event, Job, Leader, Manifest, Module, Place, Sample, Step, StepMember, Stock, Task
+from scheduler.models import (
+    Device,
+    Event,
+    Job,
+    Leader,
+    MaintenanceLock,
+    Manifest,
+    Module,
+    Place,
+    Sample,
+    Step,
+    StepMember,
+    Stock,
+    Task,
+)
 from scheduler.states import JobState, SampleState, StepState
 from users import services
 from users.models import Project, ProjectRole, Scope, Token, User
@@ -45,6 +59,7 @@ class World:
     step: Step
     stock: Stock
     channel: Channel
+    lock: MaintenanceLock
 
     def __getattr__(self, name: str) -> Person:
         try:
@@ -98,7 +113,13 @@ def make_world() -> World:
         else:
             services.deactivate(user)
     channel = Channel.objects.create(user=owner.user, name="chat", url="json://127.0.0.1:9/secret")
-    return World(people, project, *make_job(owner.user, project), stock=make_lab(), channel=channel)
+    stock = make_lab()
+    operator = people["operator"].user
+    assert operator is not None
+    lock = MaintenanceLock.objects.create(
+        kind="device", target="eye", holder=operator, reason="cleaning", since_at=timezone.now()
+    )
+    return World(people, project, *make_job(owner.user, project), stock=stock, channel=channel, lock=lock)
 
 
 def make_lab() -> Stock:

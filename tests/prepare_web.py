@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 
 import django
 
@@ -16,7 +17,6 @@ from django.core.management import call_command
 from analysis.documents import DocumentStore
 from modules.contract.clock import resume
 from modules.contract.lab import load
-from modules.virtual import manifest
 from scheduler.models import Device, Leader, Manifest, Module
 from tests.cast import EVERYTHING, make_job
 from users import services
@@ -25,12 +25,13 @@ from users import services
 def prepare_lab() -> None:
     """Make the lab's rows as its processes would."""
     lab = load(settings.LAB_FILE)
-    published = manifest(lab.modules["virtual"].options)
+    instance, section = next(iter(lab.modules.items()))
+    published = import_module(section.package).manifest(section.options)
     row = Manifest.objects.create(hash=published.hash(), document=published.model_dump(mode="json"))
-    Module.objects.create(pk="virtual", manifest=row)
+    Module.objects.create(pk=instance, manifest=row)
     Leader.objects.get_or_create(pk=1)
     for device in lab.devices:
-        Device.objects.create(pk=device.id, title=device.title, host="host", modules=["virtual"], state="idle")
+        Device.objects.create(pk=device.id, title=device.title, host="host", modules=[instance], state="idle")
     store = DocumentStore(settings.MONGO_URL)
     resume(store.database, lab.clock.scale, simulated=True)
     store.close()

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .interlocks import InterlockSection
 from .manifest import Manifest, Name
 
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -110,6 +111,7 @@ class Lab(_Model):
     devices: tuple[DeviceSection, ...] = ()
     resources: dict[Id, ResourceSection] = {}
     stocks: tuple[StockSection, ...] = ()
+    interlocks: tuple[InterlockSection, ...] = ()
 
     @field_validator("timezone")
     @classmethod
@@ -135,9 +137,24 @@ class Lab(_Model):
                             f"module {instance!r} maps its device {local!r} to {device!r}, "
                             f"which [[devices]] does not define"
                         )
+        self._check_interlocks(known)
         if self.clock.scale != 1 and not self.simulated:
             raise ValueError("clock.scale must be 1 as long as a device is a real one: hardware cannot hurry")
         return self
+
+    def _check_interlocks(self, devices: set[str]) -> None:
+        ids = [interlock.id for interlock in self.interlocks]
+        for interlock in self.interlocks:
+            if ids.count(interlock.id) > 1:
+                raise ValueError(f"interlock {interlock.id!r} is defined twice")
+            if interlock.device not in devices:
+                raise ValueError(
+                    f"interlock {interlock.id!r} reads {interlock.device!r}, which [[devices]] does not define"
+                )
+            known = {*self.modules, "lab"} if interlock.does == "estop" else {*self.modules, *devices}
+            if wrong := [cover for cover in interlock.covers if cover not in known]:
+                what = "a module or `lab`" if interlock.does == "estop" else "a device or module"
+                raise ValueError(f"interlock {interlock.id!r} covers {wrong[0]!r}, which is not {what}")
 
     @property
     def simulated(self) -> bool:

@@ -32,6 +32,8 @@ def queue(instance: str) -> str:
 
 SCHEDULER_BELL = "octolab:bell:scheduler"
 """Rung by web (new request, new job) and hosts (claim, close, device change); the scheduler then looks."""
+LATCH_BELL = "latch"
+"""What the scheduler's bell carries when an emergency stop has changed: it then looks at the latches at once."""
 EVENTS_BELL = "octolab:bell:events"
 """Rung by the scheduler after it committed events; the web's tailer then reads on.
 
@@ -141,6 +143,12 @@ class Attempt(_Message):
     outcomes: tuple[Outcome, ...] = ()
     error: str = ""
     reason: str = ""
+    broken: dict[str, str] = {}
+    """Devices whose drivers have failed, and how: no answer, a lost link, nonsense. Not what an instrument refuses."""
+    emergency: bool = False
+    """Whether the emergency stop ended it, or kept it from beginning."""
+    paused: bool = False
+    """Whether it stands at a safe point and waits to be resumed."""
 
 
 class HostRecord(_Message):
@@ -171,6 +179,10 @@ class Control(_Message):
     at: datetime
 
 
+LATCH_LOG = "latch_log"
+"""Collection of every trip and re-arm (:class:`Latch`); ``_id`` is ``<scope>/<serial>``."""
+
+
 class Latch(_Message):
     """The emergency stop, collection ``latches``; ``_id`` is ``lab`` or a module instance."""
 
@@ -178,7 +190,7 @@ class Latch(_Message):
     scope: str
     tripped: bool
     serial: int
-    """Counts every trip and re-arm, so that an old message is told from a new one."""
+    """Rises with every trip and re-arm, so that old news is known as such: wall milliseconds, or one more."""
     actor: str
     reason: str = ""
     at: datetime

@@ -57,6 +57,7 @@ class AttemptRun:
         self.step_ends_lab_s: dict[str, float] = {}
         self.touched = False
         self.last_command = ""
+        self.broken: dict[str, str] = {}
         self.revoked = False
         self._intended_in: str | None = None
         origin = {"host": bench.host, "incarnation": bench.incarnation}
@@ -104,6 +105,18 @@ class AttemptRun:
         """Whether doing the present action twice is the same as doing it once."""
         return self.module.manifest.action(self.step.action).repeat_safe
 
+    # ------------------------------------------------------------------ pausing
+
+    def wait_while_paused(self, on_pause: Callable[[], None] = lambda: None) -> None:
+        """Block as long as a pause is asked for, and let the server know."""
+
+        def note() -> None:
+            self.journal_paused(True)
+            on_pause()
+
+        if self.interruptions.wait_while_paused(note):
+            self.journal_paused(False)
+
     # ------------------------------------------------------------------ records
 
     def claim_record(self) -> dict[str, Any]:
@@ -113,7 +126,8 @@ class AttemptRun:
     def refusal_record(self, error: str) -> dict[str, Any]:
         """Return the attempt record that closes a refused order; nothing was touched."""
         outcomes = tuple(self.recorder.outcomes(error))
-        return self._record(state="failed", error=error, outcomes=outcomes, ended_lab_s=self.bench.clock.now())
+        emergency, now_s = bool(self.interruptions.emergency), self.bench.clock.now()
+        return self._record(state="failed", error=error, outcomes=outcomes, ended_lab_s=now_s, emergency=emergency)
 
     def _record(self, **fields: Any) -> dict[str, Any]:
         attempt = Attempt(
@@ -137,6 +151,11 @@ class AttemptRun:
         changes = {"state": "running", "started_lab_s": self.started_lab_s}
         self.bench.journal.append({"k": "running", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
 
+    def journal_paused(self, paused: bool) -> None:
+        """Note that the action stands at a safe point, or goes on."""
+        changes = {"state": "running", "started_lab_s": self.started_lab_s, "paused": paused}
+        self.bench.journal.append({"k": "running", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
+
     def journal_close(self, state: AttemptState, error: str, reason: str, ended_lab_s: float) -> None:
         """Note how the attempt ended. This record, once shipped, is the one commit point."""
         failed = error or (reason if state != "completed" else "")
@@ -151,6 +170,9 @@ class AttemptRun:
             "outcomes": [outcome.model_dump(mode="json") for outcome in self.recorder.outcomes(failed)],
             "error": error,
             "reason": reason,
+            "broken": self.broken,
+            "emergency": bool(self.interruptions.emergency),
+            "paused": False,
         }
         self.bench.journal.append({"k": "close", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
 

@@ -16,6 +16,7 @@ from analysis.documents import DocumentRefusedError, DocumentStore, StoreError
 from modules.contract.messages import Order
 
 from .attempt import AttemptRun, Bench, all_devices
+from .interruptions import emergency_text
 from .packages import Module
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Claimer:
                 log.info("%s arrived after its deadline and is dropped", order.attempt_id)
                 continue
             run = AttemptRun(self._bench, module, order)
-            if reason := self._reason_to_refuse(module, order):
+            if reason := self._reason_to_refuse(module, run):
                 refused.append((run, reason))
                 continue
             self._fence = max(self._fence, order.fence)
@@ -135,7 +136,8 @@ class Claimer:
             waiting.append(run)
         return refused
 
-    def _reason_to_refuse(self, module: Module, order: Order) -> str:
+    def _reason_to_refuse(self, module: Module, run: AttemptRun) -> str:
+        order = run.order
         if order.manifest_hash != module.hash:
             return (
                 f"module {order.module!r} has changed since the step was planned (manifest {module.hash[:19]}…, the "
@@ -144,6 +146,7 @@ class Claimer:
         if order.fence < self._fence:
             return f"the order comes from a scheduler of epoch {order.fence}, and epoch {self._fence} has taken over"
         if (latch := self._bench.guard.tripped(order.module, all_devices(order))) is not None:
+            run.interruptions.emergency = emergency_text(latch.actor, latch.reason)
             return f"the emergency stop of {latch.scope} is tripped by {latch.actor}: an operator must re-arm it"
         actions = {action.name for action in module.manifest.actions}
         for step in order.steps:

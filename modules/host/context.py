@@ -168,7 +168,7 @@ class Context:
         self._refuse_in_plan("checkpoint", "yield from bluesky.plan_stubs.checkpoint()")
         interruptions = self._run.interruptions
         if self._pause != "none":
-            interruptions.wait_while_paused(lambda: self._publish(text="paused"))
+            self._run.wait_while_paused(lambda: self._publish(text="paused"))
         interruptions.raise_if_ending()
 
     def sleep(self, lab_seconds: float) -> None:

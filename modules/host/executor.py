@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modules.contract.messages import AttemptState
-from modules.drivers import DeviceError
+from modules.drivers import DeviceError, Refused
+from modules.drivers import Stopped as DriverStopped
 
 from .attempt import AttemptRun
 from .context import Context
@@ -124,7 +125,10 @@ def _do(run: AttemptRun) -> _Ending:
     except BaseException as problem:
         ending = _failure_of(run, problem)
     emergency = _emergency(run)
-    return _cut_short(run, emergency, ending.error) if emergency else ending
+    if not emergency:
+        return ending
+    run.interruptions.emergency = emergency
+    return _cut_short(run, emergency, ending.error)
 
 
 def _emergency(run: AttemptRun) -> str:
@@ -211,6 +215,8 @@ def _failure_of(run: AttemptRun, problem: BaseException) -> _Ending:
     """Return how an action that raised ends its attempt."""
     problem = _cause_of(problem)
     run.bench.rack.note_error(problem)
+    if isinstance(problem, DeviceError) and not isinstance(problem, Refused | DriverStopped):
+        run.broken[problem.device] = problem.problem
     text = str(problem) or type(problem).__name__
     if not isinstance(problem, DeviceError):
         text = f"action {run.step.action!r}: {type(problem).__name__}: {text}"

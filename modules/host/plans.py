@@ -43,6 +43,7 @@ class PlanRun:
     """One plan under the interruptions of its attempt."""
 
     def __init__(self, run: AttemptRun, *, pausable: bool) -> None:
+        self._run = run
         self._interruptions = run.interruptions
         self._attempt_id = run.attempt_id
         self._pausable = pausable
@@ -67,7 +68,7 @@ class PlanRun:
         try:
             self._go(lambda: self._engine(plan))
             while self._engine.state == "paused":
-                self._interruptions.wait_while_paused()
+                self._run.wait_while_paused()
                 self._leave_pause()
         finally:
             self._interruptions.listeners.remove(self._listen)

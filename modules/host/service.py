@@ -6,15 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import redis
 from pymongo.errors import PyMongoError
 
 from analysis.documents import DocumentStore, StoreError
 from modules.contract import clock as lab_clock
 from modules.contract import lab as lab_file
 from modules.contract.clock import LabClock
+from modules.contract.messages import CONTROL_CHANNEL, LATCH_BELL, SCHEDULER_BELL, Latch
 from modules.contract.ready import announce_ready
 from octolab.ids import new_id
 
@@ -24,6 +27,7 @@ from .controls import Controls
 from .executor import Executor
 from .guard import Guard
 from .heartbeat import Heartbeat
+from .interlocks import Interlocks
 from .journal import Journal
 from .live import Live, connect_redis
 from .packages import Module, load_modules
@@ -95,10 +99,14 @@ class Host:
         guard.on_release = claimer.look_again
         shipper.on_closed = claimer.forget
         controls = Controls(bench, self._executor, store, client)
+        interlocks = Interlocks(
+            self._lab.interlocks, guard.devices_in, bench, self._executor, store, controls.latch,
+            partial(_publish, client),
+        )  # fmt: skip
         hashes = {instance: module.hash for instance, module in self._modules.items()}
         heartbeat = Heartbeat(settings.name, self._incarnation, hashes, self._past.incarnations, rack, store, live)
         self._until_the_store_answers(controls.look)
-        for part in (live, shipper, wire_log, heartbeat, controls, standstill, claimer):
+        for part in (live, shipper, wire_log, heartbeat, controls, standstill, claimer, interlocks):
             part.start()
         try:
             serve(
@@ -112,6 +120,7 @@ class Host:
             log.info("asked to end")
         finally:
             claimer.stop()
+            interlocks.stop()
             self._finish_running()
             controls.stop()
             standstill.stop()
@@ -174,6 +183,15 @@ def _scopes(modules: Iterable[Module]) -> dict[str, frozenset[str]]:
             for device in ids:
                 users.setdefault(device, set()).add(module.instance)
     return {device: frozenset(instances) for device, instances in users.items()}
+
+
+def _publish(client: redis.Redis, latch: Latch) -> None:
+    """Tell other hosts and the scheduler of an emergency stop that an interlock has tripped."""
+    try:
+        client.publish(CONTROL_CHANNEL, latch.model_dump_json())
+        client.publish(SCHEDULER_BELL, LATCH_BELL)
+    except redis.RedisError as error:
+        log.error("other hosts will see the emergency stop in the document store: %s", error)
 
 
 def _malformed(why: str) -> None:

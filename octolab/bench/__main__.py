@@ -1,4 +1,4 @@
-"""``python -m octolab.bench latency|load|memory|planning [--json]``."""
+"""``python -m octolab.bench latency|load|memory|estop|control|planning [--json]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from octolab.stack.options import REPOSITORY
 
 from .lab import BenchError
 
-SUBJECTS = ("latency", "load", "memory")
+SUBJECTS = ("latency", "load", "memory", "estop", "control")
 
 
 def main() -> int:
@@ -49,9 +49,9 @@ def main() -> int:
 
 
 def _module(subject: str) -> dict[str, Any]:
-    from . import latency, load, memory
+    from . import control, estop, latency, load, memory
 
-    return {"latency": latency, "load": load, "memory": memory}[subject].run()
+    return {"latency": latency, "load": load, "memory": memory, "estop": estop, "control": control}[subject].run()
 
 
 def _planning(arguments: list[str]) -> int:

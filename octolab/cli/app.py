@@ -17,7 +17,7 @@ from rich.console import Console
 
 from octolab.client import NotAuthenticatedError, Octolab, OctolabError
 
-from . import credentials, progress, show
+from . import control, credentials, progress, show
 
 app = typer.Typer(
     name="octolab",
@@ -188,6 +188,9 @@ def cancel(
         _print(lab.cancel(job_id, reason=reason), as_json, show.job)
 
 
+control.add_to(app, lambda: _lab(), lambda *what: _print(*what))
+
+
 @app.command()
 def results(job_id: JobId, as_json: AsJson = False) -> None:
     """Show what a job measured."""
@@ -294,6 +297,96 @@ def collect(
 
 
 # --- operators -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def estop(
+    scope: Annotated[str, typer.Argument(help="`lab`, or a module.")] = "lab",
+    reason: Annotated[str, typer.Option(help="What is wrong; kept.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """EMERGENCY STOP: bring every device of the lab, or of one module, to its safe state. Asks nothing back.
+
+    Exit code 0 only if every device has confirmed that it is safe.
+    """
+    with _lab() as lab:
+        answer = lab.estop(scope, reason=reason)
+        _print(answer, as_json, _stopped)
+    if not answer["all_confirmed"]:
+        raise typer.Exit(1)
+
+
+def _stopped(answer: dict[str, Any]) -> Any:
+    rows = (
+        (d["device"], "confirmed safe" if d["confirmed"] else "[bold red]NOT confirmed[/]", d["text"])
+        for d in answer["devices"]
+    )
+    return show.grid(("device", f"emergency stop of {answer['scope']}", "why"), rows)
+
+
+@app.command()
+def rearm(
+    scope: Annotated[str, typer.Argument(help="`lab`, or a module.")] = "lab",
+    note: Annotated[str, typer.Option(prompt="What did you check at the bench?", help="Kept for ever.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let the lab or a module move again after an emergency stop (operators)."""
+    with _lab() as lab:
+        _print(lab.rearm(note, scope), as_json, lambda _: f"The emergency stop of {scope} is re-armed.")
+
+
+@app.command()
+def locks(as_json: AsJson = False) -> None:
+    """List the maintenance locks."""
+    with _lab() as lab:
+        keys = ("id", "kind", "target", "holder", "reason", "expires_at")
+        _print(lab.locks(), as_json, lambda found: show.grid(keys, ([lock[key] for key in keys] for lock in found)))
+
+
+@app.command()
+def lock(
+    target: Annotated[str, typer.Argument(help="Id of the device or module.")],
+    reason: Annotated[str, typer.Option(prompt=True, help="Why; shown to everybody.")],
+    module: Annotated[bool, typer.Option("--module", help="All devices of a module.")] = False,
+    until: Annotated[str | None, typer.Option(help="End: ISO date and time with offset.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lock a device or module for maintenance (operators)."""
+    with _lab() as lab:
+        answer = lab.lock(target, reason, kind="module" if module else "device", expires_at=until)
+        _print(answer, as_json, lambda _: f"{target} is locked. Release it with `octolab unlock {answer['id']}`.")
+
+
+@app.command()
+def unlock(
+    lock_id: Annotated[str, typer.Argument(help="As `octolab locks` shows it.")], as_json: AsJson = False
+) -> None:
+    """Release a maintenance lock."""
+    with _lab() as lab:
+        _print(lab.unlock(lock_id), as_json, lambda _: "Released.")
+
+
+@app.command()
+def clear(
+    device: Annotated[str, typer.Argument(help="Id of the device.")],
+    note: Annotated[str, typer.Option(prompt="What did you see at the bench?", help="Kept for ever.")],
+    as_json: AsJson = False,
+) -> None:
+    """Release a device from quarantine (operators)."""
+    with _lab() as lab:
+        _print(lab.clear_device(device, note), as_json, lambda _: f"{device} may be used again.")
+
+
+@app.command("run")
+def run_by_hand(
+    task: Annotated[str, typer.Argument(help="module.task, such as uv_vis.home.")],
+    reason: Annotated[str, typer.Option(help="Why; part of the job's name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a task by hand, as a job of your own with the highest priority (operators)."""
+    module, _, name = task.partition(".")
+    with _lab() as lab:
+        _print(lab.run_by_hand(module, name, reason=reason), as_json, show.job)
 
 
 @app.command()

@@ -127,6 +127,25 @@ class Octolab:
         answer: Job = self._server.json(post(f"/jobs/{segment(job_id)}/cancel", {"reason": reason}))
         return answer
 
+    def control(self, job_id: str, verb: str, *, reason: str = "") -> dict[str, Any]:
+        """Ask for one of ``hold``, ``release``, ``pause``, ``resume``, ``stop``, ``abort``, ``halt`` and ``cancel``.
+
+        Asking twice changes nothing. ``halt`` is for operators.
+
+        Raises
+        ------
+        ConflictError
+            If that is not possible in the job's present state; the text says what is.
+        """
+        call = post(f"/jobs/{segment(job_id)}/{segment(verb)}", {"reason": reason}, repeatable=True)
+        answer: dict[str, Any] = self._server.json(call)
+        return answer
+
+    def verbs(self, job_id: str) -> dict[str, Any]:
+        """Return the ``verbs`` that are legal now, and the ``windows`` that a hold or a pause would break."""
+        found: dict[str, Any] = self._server.json(get(f"/jobs/{segment(job_id)}/verbs"))
+        return found
+
     def rerun(self, job_id: str) -> Job:
         """Submit a job once more, as a new one."""
         key = {"Idempotency-Key": str(uuid.uuid4())}
@@ -224,6 +243,60 @@ class Octolab:
         """Tell that one has taken a stored sample away, so that its place is free."""
         answer: dict[str, Any] = self._server.json(post(f"/samples/{segment(sample_id)}/collect", {"note": note}))
         return answer
+
+    def estop(self, scope: str = "lab", *, reason: str = "") -> dict[str, Any]:
+        """Trip the emergency stop of a module, or of the whole lab.
+
+        Returns
+        -------
+        dict
+            ``all_confirmed``, and for each of the ``devices`` whether it is ``confirmed`` to be safe.
+        """
+        body = {"scope": scope, "reason": reason}
+        answer: dict[str, Any] = self._server.json(post("/estop", body, repeatable=True))
+        return answer
+
+    def estops(self) -> dict[str, Any]:
+        """Return whether any emergency stop is ``tripped``, and all ``scopes`` that ever were."""
+        found: dict[str, Any] = self._server.json(get("/estop"))
+        return found
+
+    def rearm(self, note: str, scope: str = "lab") -> dict[str, Any]:
+        """Let a module or the lab move again (operators); ``note`` says what was checked at the bench."""
+        answer: dict[str, Any] = self._server.json(post("/estop/rearm", {"scope": scope, "note": note}))
+        return answer
+
+    def locks(self) -> list[dict[str, Any]]:
+        """Return the maintenance locks that are in force."""
+        return list(self._pages(get("/maintenance")))
+
+    def lock(self, target: str, reason: str, *, kind: str = "device", expires_at: str | None = None) -> dict[str, Any]:
+        """Lock a device (or with ``kind="module"``, all of a module) for maintenance; operators.
+
+        Parameters
+        ----------
+        expires_at
+            ISO date and time with offset at which the lock ends by itself; None for never.
+        """
+        body = {"target": target, "kind": kind, "reason": reason, "expires_at": expires_at}
+        answer: dict[str, Any] = self._server.json(post("/maintenance", body))
+        return answer
+
+    def unlock(self, lock_id: str, *, note: str = "") -> dict[str, Any]:
+        """Release a maintenance lock."""
+        answer: dict[str, Any] = self._server.json(post(f"/maintenance/{segment(lock_id)}/release", {"note": note}))
+        return answer
+
+    def clear_device(self, device: str, note: str) -> dict[str, Any]:
+        """Release a device from quarantine (operators); ``note`` says what was seen."""
+        answer: dict[str, Any] = self._server.json(post(f"/devices/{segment(device)}/clear", {"note": note}))
+        return answer
+
+    def run_by_hand(self, module: str, task: str, *, reason: str = "", **parameters: Any) -> Job:
+        """Run a task of a module now, as a job of one's own (operators)."""
+        body = {"task": task, "parameters": parameters, "reason": reason}
+        accepted: Job = self._server.json(post(f"/modules/{segment(module)}/run", body))
+        return accepted
 
     def attention(self) -> dict[str, list[dict[str, Any]]]:
         """Return the ``steps`` that wait for an operator's decision, and the ``devices`` that are blocked."""

@@ -7,20 +7,17 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import yaml
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_POST
 
 from octolab.ids import new_id
 from scheduler.models import Event, Job, Step
-from scheduler.services import requests as wishes
-from scheduler.states import JOB_FINAL, JobState, StepState
+from scheduler.states import JobState, StepState
 from users.models import Project, ProjectRole
-from users.permissions import may_change
 
 from .asker import asker
+from .control import buttons
 from .plan import extent, job_timeline
 from .results import job_figures_and_table
 from .submission import examples, look_at, submit_text
@@ -75,18 +72,6 @@ def job_part(request: HttpRequest, job_id: UUID, part: str) -> HttpResponse:
 
 
 @login_required
-@require_POST
-def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Ask the scheduler to cancel the job."""
-    row = _visible(request, job_id)
-    try:
-        wishes.cancel_job(asker(request), row)
-    except wishes.IllegalStateError as refusal:
-        messages.error(request, str(refusal), extra_tags="bad")
-    return redirect("job", job_id=row.id)
-
-
-@login_required
 def submit(request: HttpRequest) -> HttpResponse:
     """Check a job, show its predicted times, and submit it once confirmed."""
     document = request.POST.get("document", "")
@@ -126,18 +111,13 @@ def _visible(request: HttpRequest, job_id: UUID) -> Job:
     return get_object_or_404(rows, id=job_id)
 
 
-def _may_write(request: HttpRequest, row: Job) -> bool:
-    return row.project.memberships.filter(user=asker(request), role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN]).exists()
-
-
 def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     running = [
         _running_step(step)
         for step in row.steps.filter(state__in=RUNNING).prefetch_related("members__sample").order_by("index")[:12]
     ]
     return {
-        "final": row.state in JOB_FINAL,
-        "may_change": may_change(asker(request), row),
+        "buttons": buttons(asker(request), row),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,

@@ -44,10 +44,13 @@ def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
 @operators_only
 def desk(request: HttpRequest) -> HttpResponse:
     """Show everything that waits for an operator."""
+    from . import maintenance
+
     return render(
         request,
         "octolab/operator.html",
-        {"attention": _attention(request), "stocks": stock_rows(), "storage": _storage(request)},
+        {"attention": _attention(request), "stocks": stock_rows(), "storage": _storage(request)}
+        | maintenance.rows(request),
     )
 
 

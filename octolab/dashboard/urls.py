@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, jobs, lab, operator
+from . import account, control, estop, jobs, lab, maintenance, operator
+from .people_urls import people_urls
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -14,13 +15,21 @@ urlpatterns = [
     path("jobs/new", jobs.submit, name="submit"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
-    path("jobs/<uuid:job_id>/cancel", jobs.job_cancel, name="job-cancel"),
+    path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
     path("operator", operator.desk, name="operator"),
+    path("operator/lock", maintenance.lock, name="operator-lock"),
+    path("operator/locks/<uuid:lock_id>/release", maintenance.unlock, name="operator-unlock"),
+    path("operator/devices/<slug:device_id>/clear", maintenance.clear, name="operator-clear"),
+    path("operator/interlocks/<slug:interlock_id>/acknowledge", maintenance.acknowledge, name="operator-acknowledge"),
+    path("operator/run", maintenance.run, name="operator-run"),
     path("operator/part/<slug:part>", operator.desk_part, name="operator-part"),
     path("operator/steps/<uuid:step_id>/decide", operator.decide, name="operator-decide"),
     path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
     path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
+    path("estop", estop.page, name="estop"),
+    path("estop/part/<slug:name>", estop.part, name="estop-part"),
+    path("estop/rearm", estop.rearm, name="estop-rearm"),
     path("account", account.account, name="account"),
     path("account/tokens", account.new_token, name="account-token"),
     path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),
@@ -28,4 +37,5 @@ urlpatterns = [
     path("account/channels/<uuid:pk>/delete", account.delete_channel, name="account-channel-delete"),
     path("login", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
+    *people_urls,
 ]

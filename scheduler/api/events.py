@@ -22,7 +22,7 @@ from users.permissions import needs
 
 from .outputs import EventOutput
 
-LAB_KINDS = ("device", "stock")
+LAB_KINDS = ("device", "stock", "estop", "maintenance", "interlock")
 """Kinds of events that everybody may see, though without actor and data: they may name other people's work."""
 
 

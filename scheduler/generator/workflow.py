@@ -13,6 +13,8 @@ from scheduler.jobformat.units import UnitError, to_unit
 
 from .offers import Offer, find
 
+MAX_WAIT_S = 86_400.0
+"""Longest wait before a repetition, lab seconds."""
 MAX_DELAY_S = 366 * 86_400.0
 
 
@@ -105,6 +107,7 @@ def build(document: JobDocument, catalogue: Catalogue, keys: Sequence[str], prob
             problems.add((*node.path, "id"), f"The id `{node.key}` is taken by task {first}; give this one another.")
         by_key.setdefault(node.key, node)
     for node in nodes:
+        _check_wait(node, problems)
         node.edges = _edges(node, nodes, by_key, problems)
     return Workflow(nodes, _ordered(nodes, problems), by_key)
 
@@ -160,6 +163,17 @@ def _edges(node: Node, nodes: Sequence[Node], by_key: Mapping[str, Node], proble
             )
         edges.append(Edge(other.index, min_s, max_s, entry.on_breach))
     return edges
+
+
+def _check_wait(node: Node, problems: Problems) -> None:
+    if node.entry.on_failure is None:
+        return
+    path: Path = (*node.path, "on_failure", "wait")
+    try:
+        if not 0 <= to_unit(node.entry.on_failure.wait, "s") <= MAX_WAIT_S:
+            problems.add(path, "A wait before a repetition is at least 0 s and at most 1 day.")
+    except UnitError as error:
+        problems.add(path, f"{error}.")
 
 
 def _delays(node: Node, name: str, before: Sequence[str], problems: Problems) -> dict[str, float]:

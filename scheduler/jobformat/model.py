@@ -171,6 +171,22 @@ Delay = Annotated[
 ]
 
 
+class OnFailure(_Model):
+    """What happens when a step of the task fails."""
+
+    retry: int | None = Field(
+        default=None,
+        ge=0,
+        le=5,
+        description="How often it is done again, as far as that is safe; the job's `retries` if left out.",
+    )
+    wait: Duration = Field(default=0.0, description="How long to wait before the first repetition; doubled each time.")
+    then: Literal["skip", "pause", "abort"] = Field(
+        default="skip",
+        description="Finally: give the sample up and go on with the others, pause the job besides, or abort it.",
+    )
+
+
 class TaskEntry(_Model):
     """One task of the workflow."""
 
@@ -199,6 +215,9 @@ class TaskEntry(_Model):
         default="flag",
         description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are "
         "asked.",
+    )
+    on_failure: OnFailure | None = Field(
+        default=None, description="What happens if it fails; the sample is given up if left out."
     )
 
 

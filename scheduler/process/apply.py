@@ -5,7 +5,7 @@ A request that cannot be granted is refused with a sentence; both answers are st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -16,9 +16,10 @@ from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
 from scheduler.process.bench import AwayError
+from scheduler.process.control import JobControl, RefusedError, interrupted, is_ending
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
-from scheduler.process.live import ATTENDED, LiveJob, LiveSample, Unit
+from scheduler.process.live import LiveJob, LiveSample, Unit
 from scheduler.services.placement import reply_key
 from scheduler.states import DeviceState, JobState, StepState
 
@@ -28,10 +29,6 @@ log = structlog.get_logger("octolab.scheduler")
 _MOST = 1e12
 
 
-class RefusedError(Exception):
-    """The request cannot be granted; the text tells the person why."""
-
-
 class Requests:
     """Applies requests to the live state."""
 
@@ -39,15 +36,19 @@ class Requests:
         self.flow = flow
         self.attempts = attempts
         self.hosts = hosts
-        self._controls: list[Control] = []
+        self.control = JobControl(flow, attempts)
         self._verbs: dict[str, Callable[[Request], None]] = {
-            "cancel": self._cancel,
+            **self.control.verbs,
+            **hosts.maintenance.verbs,
             "change": self._change,
             "decide": self._decide,
             "refill": self._refill,
             "collect": self._collect,
         }
 
+    def add(self, verbs: Mapping[str, Callable[[Request], None]]) -> None:
+        """Take further verbs."""
+        self._verbs.update(verbs)
     def apply(self, answers: dict[str, Any]) -> None:
         """Apply every request that is open, oldest first."""
         for request in Request.objects.filter(applied_at=None).select_related("actor").order_by("id")[:200]:
@@ -74,15 +75,11 @@ class Requests:
 
     def controls_written(self) -> list[Control]:
         """Return the controls that hosts are to be rung about, once."""
-        controls, self._controls = self._controls, []
-        return controls
+        return self.control.controls_written()
 
     def resume(self, job: LiveJob) -> None:
-        """Go on with a cancellation that an earlier scheduler began."""
-        if job.state == JobState.CANCELLING:
-            for unit in job.units:
-                if unit.state in ATTENDED and not unit.standby:
-                    self._abort(unit, "octolab", "the job is being cancelled")
+        """Go on with an ending that an earlier scheduler began."""
+        self.control.resume_ending(job)
 
     def _project(self, request: Request) -> str | None:
         job = self.flow.state.jobs.get(str(request.job_id))
@@ -90,71 +87,8 @@ class Requests:
 
     # --- verbs
 
-    def _cancel(self, request: Request) -> None:
-        job, actor = self._job(request), request.actor.get_username()
-        if job.state == JobState.CANCELLING:
-            return
-        reason = str(request.payload.get("reason") or "cancelled")
-        flow = self.flow
-        running = self._withdraw_orders(job)
-        if running and job.state == JobState.QUEUED:
-            flow.open_job(job, flow.now_s)
-        untouched = job.state in (JobState.QUEUED, JobState.AWAITING_APPROVAL) or (
-            job.state == JobState.HELD and job.started_s is None
-        )
-        if untouched:
-            self._cancel_waiting(job, reason, actor)
-            for sample in job.samples:
-                flow.failures.lose(sample, reason, cancelled=True, actor=actor)
-            if not job.final:
-                job.finished_s, job.finished_at = flow.now_s, flow.changes.at
-                flow.changes.job(job, JobState.CANCELLED, reason, actor=actor)
-                flow.let_go(job, "cancelled")
-            return
-        if job.state != JobState.NEEDS_OPERATOR or not self._interrupted(job):
-            flow.changes.job(job, JobState.CANCELLING, reason, actor=actor)
-        self._cancel_waiting(job, reason, actor)
-        for unit in running:
-            self._abort(unit, actor, reason)
-        self._end_standbys(job, reason, actor)
-        for sample in job.samples:
-            if not any(s.state in ATTENDED or s.state == StepState.INTERRUPTED for s in sample.steps):
-                flow.failures.lose(sample, reason, cancelled=True, actor=actor)
-        flow.settle_job(job)
-
-    def _withdraw_orders(self, job: LiveJob) -> list[Unit]:
-        """Take back what is ordered; return the units for which a host was faster."""
-        running = []
-        for unit in job.units:
-            if unit.standby or unit.state not in ATTENDED or _is_cleanup(unit):
-                continue
-            unclaimed = unit.state == StepState.DISPATCHED and not unit.claimed
-            if not (unclaimed and self.attempts.withdraw(unit, "the job was cancelled")):
-                running.append(unit)
-        return running
-
-    def _cancel_waiting(self, job: LiveJob, reason: str, actor: str) -> None:
-        for step in job.steps:
-            if step.waiting and not _is_cleanup(step.unit):
-                self.flow.failures.skip(step, StepState.CANCELLED, reason, actor, spread=False)
-
-    def _end_standbys(self, job: LiveJob, reason: str, actor: str) -> None:
-        for unit in job.units:
-            if unit.standby and unit.state == StepState.RUNNING and not _is_cleanup(unit):
-                unit.first.ended_s, unit.first.ended_at = self.flow.now_s, self.flow.changes.at
-                self.flow.changes.step(unit.first, StepState.CANCELLED, reason, actor=actor)
-                self.flow.unreserve(unit.first)
-                self.flow.settle(unit.first)
-
-    def _abort(self, unit: Unit, actor: str, reason: str) -> None:
-        control = self.attempts.bench.control(unit.attempt_id, "abort", actor, reason, self.flow.changes.at)
-        self._controls.append(control)
-
-    def _interrupted(self, job: LiveJob) -> bool:
-        return any(step.state == StepState.INTERRUPTED for step in job.steps)
-
     def _change(self, request: Request) -> None:
-        job, flow = self._job(request), self.flow
+        job, flow = self.control.job_of(request), self.flow
         if job.state == JobState.CANCELLING:
             raise RefusedError("the job is being cancelled")
         before: dict[str, Any] = {}
@@ -194,7 +128,7 @@ class Requests:
             raise RefusedError("a decision is done, failed or repeat")
         self._free_devices(unit)
         if flow.failures.no_longer_needs_operator(unit):
-            to = JobState.CANCELLING if _is_cancelled(unit.job) else JobState.RUNNING
+            to = JobState.CANCELLING if is_ending(unit.job) else JobState.RUNNING
             flow.changes.job(unit.job, to, actor=actor)
         flow.plan.mark_stale()
         flow.plan.wanted = True
@@ -218,7 +152,7 @@ class Requests:
             if device.attempt_id == unit.attempt_id:
                 device.attempt_id = ""
                 self.flow.changes.touch(device)
-                self.flow.changes.device(device, DeviceState.BUSY if device.usable else device.host_says)
+                self.flow.changes.device(device, DeviceState.BUSY if device.sound else device.host_says)
         self.flow.grants.wake_all()
 
     def _refill(self, request: Request) -> None:
@@ -242,8 +176,8 @@ class Requests:
                 raise RefusedError("the sample is still being worked on")
             for resource in list(live.places):
                 self.flow.give_back(resource, live)
-            if live.job.state == JobState.NEEDS_OPERATOR and not self._interrupted(live.job):
-                to = JobState.CANCELLING if _is_cancelled(live.job) else JobState.RUNNING
+            if live.job.state == JobState.NEEDS_OPERATOR and not interrupted(live.job):
+                to = JobState.CANCELLING if is_ending(live.job) else JobState.RUNNING
                 self.flow.changes.job(live.job, to, actor=request.actor.get_username())
             self.flow.settle_job(live.job)
         elif not self._empty(sample_id):
@@ -264,20 +198,6 @@ class Requests:
                     found = True
         return found
 
-    def _job(self, request: Request) -> LiveJob:
-        job = self.flow.state.jobs.get(str(request.job_id))
-        if job is None or job.final:
-            raise RefusedError("the job is final")
-        return job
-
 
 def _id_of(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _is_cleanup(unit: Unit) -> bool:
-    return any(member.task.cleanup for member in unit.first.members)
-
-
-def _is_cancelled(job: LiveJob) -> bool:
-    return any(step.state == StepState.CANCELLED for step in job.steps)

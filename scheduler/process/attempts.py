@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
 
 from scheduler.process.bench import Bench
+from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveStep, Unit
+from scheduler.process.live import ATTENDED, LiveDevice, LiveJob, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
+from scheduler.process.policy import SKIP, policy_of, severest
 from scheduler.process.references import add_results
 from scheduler.states import DeviceState, JobState, StepState
 
 log = structlog.get_logger("octolab.scheduler")
 
+REFUSED_S = 2.0
+"""Real seconds before an order that was refused is sent again."""
+MOST_REFUSALS = 5
+
 
 class Attempts:
     """Follows all attempts that are not closed."""
 
-    def __init__(self, flow: Flow, bench: Bench, manifests: Manifests) -> None:
+    def __init__(self, flow: Flow, bench: Bench, manifests: Manifests, scale: float = 1.0) -> None:
         self.flow = flow
+        self.scale = scale
         self.bench = bench
         self.manifests = manifests
+        self.on_broken: Callable[[LiveDevice, str], None] = lambda device, why: None
+        """Called with a device whose driver has failed, and how."""
+        self.on_policy: Callable[[LiveJob, str, str], None] = lambda job, then, reason: None
+        """Called when a failed task's policy is to pause or to abort its job."""
         self.outstanding: dict[str, Unit] = {}
         """Attempt id → unit: everything that is dispatched or runs at a host."""
 
@@ -110,6 +121,7 @@ class Attempts:
             case "running":
                 self._claimed(unit)
                 self._begin(unit, record)
+                self._pause(unit, bool(record.get("paused")))
             case "completed" | "failed" | "aborted":
                 self._close(unit, record)
             case "interrupted":
@@ -128,14 +140,26 @@ class Attempts:
             self.flow.begin(unit.first, at_s)
             self.flow.plan.begun(unit, at_s)
 
+    def _pause(self, unit: Unit, paused: bool) -> None:
+        """Note that the action stands at a safe point, or goes on."""
+        step = unit.first
+        if paused and step.state in (StepState.RUNNING, StepState.PAUSING):
+            self.flow.changes.step(step, StepState.PAUSED)
+        elif not paused and step.state == StepState.PAUSED:
+            self.flow.changes.step(step, StepState.RUNNING)
+
     def _close(self, unit: Unit, record: Mapping[str, Any]) -> None:
         self._drop(unit)
         flow, state = self.flow, record["state"]
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         ended_s = self._time(record.get("ended_lab_s"))
         touched = bool(record.get("touched"))
         # What was ordered in vain has not begun; a job counts as started only by what was done.
         if state == "completed" or touched or record.get("started_lab_s") is not None:
             self._begin(unit, record)
+        for name, why in (record.get("broken") or {}).items():
+            if name in flow.state.devices:
+                self.on_broken(flow.state.devices[name], str(why))
         failed = self._outcomes(unit, record)
         any_done = any(member.ok for member in unit.first.alive)
         if state == "completed" or (state == "failed" and any_done):
@@ -149,9 +173,22 @@ class Attempts:
             for member in lost:
                 flow.failures.clean_up(member.sample)
             self.settle(unit)
+            self._follow_policy(unit, {member.pk for member in lost}, next((m.error for m in lost), ""))
             return
         reason = record.get("error") or record.get("reason") or state
+        if state == "failed" and not touched and record.get("started_lab_s") is None and self._refused(unit):
+            log.warning("order refused, to be sent again", attempt=unit.attempt_id, reason=reason)
+            flow.failures.again(unit, reason)
+            return
+        if record.get("emergency") and not touched and (is_cleanup(unit) or unit.job.state != JobState.CANCELLING):
+            # Nothing has moved, so nothing is lost: it waits until an operator has re-armed.
+            flow.failures.again(unit, reason)
+            return
+        if state == "failed":
+            for step in unit.steps:
+                step.failures += not step.final
         if state == "failed" and self._may_repeat(unit, touched):
+            unit.not_before_s = ended_s + policy_of(unit).pause_s(unit.first.failures)
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
             flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
             return
@@ -163,6 +200,7 @@ class Attempts:
             flow.release(unit)
             for member in unit.first.alive:
                 flow.failures.lose(member.sample, reason)
+            self._follow_policy(unit, None, reason)
             return
         flow.failures.end(
             unit,
@@ -171,6 +209,14 @@ class Attempts:
             at_s=ended_s,
             touched=touched,
         )
+        if state == "failed":
+            self._follow_policy(unit, None, reason)
+
+    def _follow_policy(self, unit: Unit, members: set[int] | None, reason: str) -> None:
+        """Do what the job wants to happen when a task has finally failed: for some members, or (None) for all."""
+        then = severest(unit.steps[-1:], members) if members != set() else SKIP
+        if then != SKIP:
+            self.on_policy(unit.job, then, f"{unit.first.task_name} failed: {reason}")
 
     def _complete_steps(self, unit: Unit, record: Mapping[str, Any], ended_s: float, steps: list[LiveStep]) -> None:
         ends = record.get("step_ends_lab_s") or {}
@@ -208,8 +254,18 @@ class Attempts:
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])
 
+    def _refused(self, unit: Unit) -> bool:
+        """Note that a host refused an order; tell whether it is worth trying again.
+
+        A host knows of an emergency stop or of a new manifest a moment earlier than we do, so the sample is not lost
+        for it.
+        """
+        unit.refusals += 1
+        unit.not_before_s = self.flow.now_s + REFUSED_S * self.scale
+        return unit.refusals <= MOST_REFUSALS and unit.job.state != JobState.CANCELLING
+
     def _may_repeat(self, unit: Unit, touched: bool) -> bool:
-        if unit.job.state == JobState.CANCELLING or unit.first.attempt > unit.job.retries:
+        if unit.job.state == JobState.CANCELLING or max(s.failures for s in unit.steps) > policy_of(unit).retry:
             return False
         return not touched or all(
             self.manifests.repeat_safe(unit.job, step.module, step.action) for step in unit.steps if not step.final
@@ -219,6 +275,7 @@ class Attempts:
         self._drop(unit)
         reason = record.get("reason") or record.get("error") or "interrupted"
         flow = self.flow
+        flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
         if not record.get("touched"):
             # It moved nothing, so doing it now is doing it once.
             log.info("untouched attempt is repeated", attempt=unit.attempt_id, reason=reason)

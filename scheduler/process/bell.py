@@ -11,11 +11,12 @@ from typing import Any
 import redis
 import structlog
 
-from modules.contract.messages import CONTROL_CHANNEL, EVENTS_BELL, SCHEDULER_BELL, Control
+from modules.contract.messages import CONTROL_CHANNEL, EVENTS_BELL, LATCH_BELL, SCHEDULER_BELL, Control
 
 log = structlog.get_logger("octolab.scheduler")
 
 RETRY_S = 0.5
+LATCH = LATCH_BELL.encode()
 QUESTION = b"question"
 """What somebody rings with who has put a question into a list."""
 _TIMEOUTS: dict[str, Any] = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
@@ -30,6 +31,7 @@ class Bell:
         self._listening = threading.Event()
         self._stop = False
         self._asked = False
+        self._latched = False
         self._thread = threading.Thread(target=self._listen, name="bell", daemon=True)
 
     def start(self) -> None:
@@ -51,6 +53,11 @@ class Bell:
         asked, self._asked = self._asked, False
         return asked
 
+    def take_latched(self) -> bool:
+        """Whether an emergency stop may have changed since the last call."""
+        latched, self._latched = self._latched, False
+        return latched
+
     @property
     def connected(self) -> bool:
         """Whether Redis can be heard at the moment."""
@@ -68,11 +75,12 @@ class Bell:
                     pubsub = client.pubsub(ignore_subscribe_messages=True)
                     pubsub.subscribe(SCHEDULER_BELL)
                     self._listening.set()
-                    self._asked = True
+                    self._asked = self._latched = True
                     self._rung.set()
                     while not self._stop:
                         if (message := pubsub.get_message(timeout=1.0)) is not None:
                             self._asked = self._asked or message["data"] == QUESTION
+                            self._latched = self._latched or message["data"] == LATCH
                             self._rung.set()
             except redis.RedisError as error:
                 if self._listening.is_set():

@@ -17,7 +17,8 @@ import structlog
 from pydantic import ValidationError
 
 from analysis.documents import DocumentStore, StoreUnavailableError
-from modules.contract.messages import Control, ControlVerb, HostRecord
+from modules.contract import interlocks
+from modules.contract.messages import LATCH_LOG, Control, ControlVerb, HostRecord
 
 log = structlog.get_logger("octolab.scheduler")
 
@@ -75,7 +76,11 @@ class Bench:
         return bool(
             self._ask(
                 lambda: self.store.update_if(
-                    "attempts", attempt_id, {"state": {"$in": _OPEN}}, {"state": "interrupted", "reason": reason}
+                    "attempts",
+                    attempt_id,
+                    {"state": {"$in": _OPEN}},
+                    # What the host did after its last record is not known; another scheduler may have to read this.
+                    {"state": "interrupted", "reason": reason, "touched": True},
                 )
             )
         )
@@ -95,13 +100,23 @@ class Bench:
         found = self._ask(lambda: self.store.find_ids("manifests", hashes))
         return {document["_id"]: _manifest(document) for document in found}
 
-    def tripped(self) -> dict[str, str]:
-        """Return the scopes whose emergency stop is tripped, with the reason."""
-        return {
-            latch["scope"]: f"emergency stop by {latch.get('actor', '')}: {latch.get('reason', '')}".rstrip(": ")
-            for latch in self._ask(lambda: self.store.find("latches"))
-            if latch.get("tripped")
-        }
+    def latches(self) -> list[dict[str, Any]]:
+        """Return the emergency stops that were ever tripped, as they are now."""
+        return list(self._ask(lambda: self.store.find("latches")))
+
+    def latch_log(self, scope: str, after_serial: int) -> list[dict[str, Any]]:
+        """Return a scope's trips and re-arms behind a serial number, oldest first."""
+        condition = {"scope": scope, "serial": {"$gt": after_serial}}
+        return list(self._ask(lambda: self.store.find(LATCH_LOG, condition, sort=[("serial", 1)])))
+
+    def interlocks(self) -> list[dict[str, Any]]:
+        """Return the interlocks that have ever tripped, as their hosts see them."""
+        return list(self._ask(lambda: self.store.find(interlocks.STATES)))
+
+    def interlock_log(self, interlock: str, after_serial: int) -> list[dict[str, Any]]:
+        """Return an interlock's trips and clears behind a serial number, oldest first."""
+        condition = {"interlock": interlock, "serial": {"$gt": after_serial}}
+        return list(self._ask(lambda: self.store.find(interlocks.LOG, condition, sort=[("serial", 1)])))
 
     def control(self, attempt_id: str, verb: ControlVerb, actor: str, reason: str, at: datetime) -> Control:
         """Write a wish about a running attempt."""

@@ -14,8 +14,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from scheduler import events
+from scheduler.accounting.ledger import Charges
 from scheduler.events import Happening
 from scheduler.models import Device, Job, Place, Request, Sample, Step, StepMember, Task
+from scheduler.process.charging import charge
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LiveDevice, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
 from scheduler.rows import update_rows
@@ -28,23 +30,23 @@ class ForbiddenTransitionError(Exception):
 
 _STEP = (
     "state", "reason", "dormant", "attempt", "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at",
-    "started_lab_s", "ended_lab_s", "ended_at",
+    "started_lab_s", "ended_lab_s", "ended_at", "failures",
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
     "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "samples_failed", "steps_total", "steps_done",
-    "placed",
+    "placed", "ending",
 )  # fmt: skip
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "results")
-_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules")
+_DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
 
 
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
     return (
         s.state, s.reason, s.dormant, s.attempt, s.planned_start_s, s.planned_end_s, s.granted_at, s.deadline_at,
-        s.started_s, s.ended_s, s.ended_at, s.id, s.stored,
+        s.started_s, s.ended_s, s.ended_at, s.failures, s.id, s.stored,
     )  # fmt: skip
 
 
@@ -52,12 +54,12 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
         j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
-        j.id, j.stored,
+        j.ending, j.id, j.stored,
     )  # fmt: skip
 
 
 def _device_row(d: LiveDevice) -> tuple[Any, ...]:
-    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored
+    return d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored
 
 
 @dataclass(slots=True)
@@ -98,6 +100,8 @@ class Changes:
     writes: list[Callable[[], object]] = field(default_factory=list)
     """Rare further writes, done first in the same transaction."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+    charges: Charges = field(default_factory=Charges)
+    """What is to be added to the accounts."""
     plan_moved: int = 0
     """Steps that stand elsewhere in the plan than before."""
 
@@ -237,7 +241,7 @@ class Changes:
             Device,
             _DEVICE,
             (
-                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.id, d.stored)
+                (d.state, d.reason, d.attempt_id, d.since_at, d.host, d.modules, d.quarantine, d.id, d.stored)
                 for d in self.devices.values()
             ),
             where=("id", "state"),
@@ -245,6 +249,8 @@ class Changes:
         self._write_places()
         update_rows(Request, ("applied_at", "refused"), ((self.at, text, pk) for pk, text in self.requests.items()))
         self._write_stocks()
+        charge(self.charges, self.steps.values(), self.samples.values())
+        self.charges.write(self.at)
 
     def _write_places(self) -> None:
         # Accepting a job claims places too, so the one that held it before is part of the condition.

@@ -32,13 +32,12 @@ class Failures:
         """Give a sample up: skip what it still had before it, and put it away."""
         flow, job = self.flow, sample.job
         if not sample.final:
-            cancelled = cancelled or job.state == JobState.CANCELLING
-            to = SampleState.CANCELLED if cancelled else SampleState.FAILED
+            to = _final_state(sample, cancelled)
             flow.changes.sample(sample, to, reason, actor=actor)
             if to == SampleState.FAILED and sample.id is not None:
                 job.samples_failed += 1
                 flow.changes.touch(job)
-        skipped = StepState.CANCELLED if cancelled else StepState.SKIPPED
+        skipped = StepState.CANCELLED if sample.state != SampleState.FAILED else StepState.SKIPPED
         for step in sample.steps:
             if step.waiting and not step.alive:
                 self.skip(step, skipped, reason, actor)
@@ -133,6 +132,8 @@ class Failures:
     def clean_up(self, sample: LiveSample) -> None:
         """Call for the clean-up of the place where the sample stands, once nothing of the sample runs any more."""
         flow = self.flow
+        if sample.job.how == "halt":
+            return
         if sample.id is None or any(step.state in OCCUPYING or _runs(step) for step in sample.steps):
             return
         self._leave(sample)
@@ -213,6 +214,25 @@ class Failures:
 def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:
     """Tell whether a step is part of a clean-up of the sample."""
     return any(member.task.cleanup and member.sample is sample for member in step.members)
+
+
+def is_cleanup(unit: Unit) -> bool:
+    """Tell whether a unit puts away what a job left behind."""
+    return any(member.task.cleanup for member in unit.first.members)
+
+
+def _final_state(sample: LiveSample, cancelled: bool) -> SampleState:
+    """Return what becomes of a sample that is given up: by a failure, or (``cancelled``) because its job ends."""
+    match sample.job.how:
+        case "abort" | "halt":
+            return SampleState.FAILED
+        case "stop" if cancelled:
+            done = any(s.state == StepState.COMPLETED and not is_cleanup_of(s, sample) for s in sample.steps)
+            return SampleState.COMPLETED if done and sample.state != SampleState.PLANNED else SampleState.CANCELLED
+        case "stop":
+            return SampleState.FAILED
+    cancelled = cancelled or sample.job.state == JobState.CANCELLING
+    return SampleState.CANCELLED if cancelled else SampleState.FAILED
 
 
 def _runs(step: LiveStep) -> bool:

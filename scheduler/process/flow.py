@@ -21,6 +21,13 @@ from scheduler.process.stocks import Stocks
 from scheduler.states import DeviceState, JobState, SampleState, StepState
 
 _EPSILON_S = 1e-6
+ENDS = {
+    "stop": (JobState.COMPLETED, "finished"),
+    "abort": (JobState.FAILED, "failed"),
+    "halt": (JobState.FAILED, "failed"),
+}
+"""How a job ends that was asked to, if not by being cancelled: its state, and what people are told."""
+_DONE_WITH = {"cancel": "cancelled", "stop": "stopped", "abort": "aborted", "halt": "halted"}
 
 
 class Flow:
@@ -166,6 +173,7 @@ class Flow:
         """Take what the step used out of its stocks."""
         for stock, amount in step.consumes.items():
             self.stocks.use(self.changes, stock, amount)
+            self.changes.charges.add(step.job.owner_id, step.job.project_id, "stock", stock, amount)
             self.changes.unreserve(stock, amount)
 
     def unreserve(self, step: LiveStep) -> None:
@@ -179,7 +187,7 @@ class Flow:
             device = self.state.devices[name]
             if device.holders.pop(unit.id, None) is not None:
                 if not device.holders and device.state == DeviceState.BUSY:
-                    self.changes.device(device, DeviceState.IDLE)
+                    self.changes.device(device, *device.at_rest)
                 self.grants.wake_key(("device", name))
 
     def settle(self, step: LiveStep) -> None:
@@ -225,11 +233,17 @@ class Flow:
         job.samples_failed = sum(s.state == SampleState.FAILED for s in job.samples if s.id is not None)
         job.finished_s, job.finished_at = self.now_s, self.changes.at
         done = any(sample.state == SampleState.COMPLETED for sample in job.samples)
-        if any(step.state == StepState.CANCELLED for step in job.steps) or job.state == JobState.CANCELLING:
+        if job.state in (JobState.HELD, JobState.PAUSED):
+            # Its last step was under way all the time.
+            self.changes.job(job, JobState.RUNNING)
+        if job.ending or any(step.state == StepState.CANCELLED for step in job.steps):
             if job.state == JobState.RUNNING:
                 self.changes.job(job, JobState.CANCELLING)
-            self.changes.job(job, JobState.CANCELLED)
-            self.let_go(job, "cancelled")
+            # Stopped before anything was done, there is nothing that could be a success.
+            how = "cancel" if job.how == "stop" and not done else job.how
+            to, event = ENDS.get(how, (JobState.CANCELLED, "cancelled"))
+            self.changes.job(job, to, told(job))
+            self.let_go(job, event)
         elif done or not job.samples:
             self.changes.job(job, JobState.COMPLETED)
             self.let_go(job, "finished")
@@ -260,3 +274,11 @@ class Flow:
                 )  # fmt: skip
                 if need.on_breach == "fail":
                     self.failures.fail_samples(step, f"{step.name} started {late_s:.1f} s too late")
+
+
+def told(job: LiveJob) -> str:
+    """Return who has ended a job, how and why, as one line; empty if nobody has."""
+    if job.ending is None:
+        return ""
+    line = f"{_DONE_WITH[job.how]} by {job.ending['actor']}"
+    return f"{line}: {job.ending['reason']}" if job.ending["reason"] else line

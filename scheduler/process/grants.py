@@ -135,7 +135,7 @@ class Grants:
 
     def due_s(self, unit: Unit) -> float | None:
         """Return the lab time at which all waits before the unit are over; None if a predecessor is not done."""
-        due_s = 0.0
+        due_s = unit.not_before_s
         for need in unit.outer:
             before = self.state.steps.get(need.step)
             if before is None or void(need, before, unit):
@@ -150,17 +150,17 @@ class Grants:
             return True
         if self.bench_away or not self.gate.may_open(unit):
             return False
-        if self.state.estopped and ("lab" in self.state.estopped or unit.first.module in self.state.estopped):
+        if self.state.estopped & {"lab", unit.first.module}:
             return False
         # An order for another manifest than the host serves would be refused.
         module = unit.first.module
         if self.state.manifests.get(module) != unit.job.manifests.get(module):
             return False
-        return all(self._usable(device) for device in unit.devices)
+        return all(self._usable(device, unit) for device in unit.devices)
 
-    def _usable(self, device: str) -> bool:
+    def _usable(self, device: str, unit: Unit) -> bool:
         live = self.state.devices.get(device)
-        return live is not None and live.usable
+        return live is not None and live.usable_for(unit.job)
 
     def _all_free(self, unit: Unit) -> bool:
         return (
@@ -174,7 +174,8 @@ class Grants:
         if device.holders and (mode == "use" or any(u.devices[name] == "use" for u in device.holders.values())):
             return False
         for other in self.queues.before(("device", name), unit):
-            if mode == "use" or other.devices[name] == "use":
+            # Who may not use the device at all, because of a lock, holds up nobody who may.
+            if (mode == "use" or other.devices[name] == "use") and device.usable_for(other.job):
                 return False
         return True
 
@@ -205,10 +206,10 @@ class Grants:
         if unit.early or unit.standby:
             return True
         latest_s = self._latest_s(unit)
-        if latest_s is None and not all(self._usable(device) for device in downstream_devices(unit, self.state)):
+        if latest_s is None and not all(self._usable(device, unit) for device in downstream_devices(unit, self.state)):
             return False
         planned_s = unit.first.planned_start_s
-        if planned_s is None:
+        if planned_s is None or (latest_s is not None and latest_s <= now_s):
             return True
         if not self.gate.fresh(now_s):
             return False

@@ -7,6 +7,7 @@ blamed for our own blindness.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,7 +15,9 @@ import structlog
 from modules.contract.messages import HostRecord
 from scheduler.process.bench import Bench
 from scheduler.process.flow import Flow
+from scheduler.process.latches import Latches
 from scheduler.process.live import ATTENDED, LiveDevice, Unit
+from scheduler.process.maintenance import Maintenance
 from scheduler.process.manifests import Manifests
 from scheduler.states import DeviceState
 
@@ -40,12 +43,20 @@ class Hosts:
         self.flow = flow
         self.bench = bench
         self.manifests = manifests
+        self.latches = Latches(flow, bench)
+        self.maintenance = Maintenance(flow, self.show)
+        self.look_further: Callable[[], None] = lambda: None
+        """Called at each look, before devices are shown."""
         self._hosts: dict[str, _Host] = {}
         self._looked_s = 0.0
 
     def look_s(self) -> float:
         """Return the monotonic time of the next look."""
         return self._looked_s + LOOK_S
+
+    def look_soon(self) -> None:
+        """Let the next look be due now."""
+        self._looked_s = 0.0
 
     def look(self) -> list[Unit]:
         """Read the heartbeats; return the units whose host has lost its lease with them.
@@ -56,14 +67,12 @@ class Hosts:
             If the store cannot be read; nothing is concluded then.
         """
         records = self.bench.hosts()
-        tripped = self.bench.tripped()
+        tripped = self.latches.look()
+        self.maintenance.look(self.flow.changes.at)
+        self.look_further()
         now_s = self._looked_s = time.monotonic()
         for record in records:
             self._beat(record, now_s)
-        if set(tripped) != self.flow.state.estopped:
-            self.flow.state.estopped = set(tripped)
-            self.flow.plan.mark_stale()
-            self.flow.grants.wake_all()
         self.manifests.take_in({h.record.host: h.record for h in self._hosts.values() if h.alive}, self.flow)
         for name, device in self.flow.state.devices.items():
             self._see(device, self._hosts.get(device.host), self._estop(name, tripped))
@@ -124,22 +133,26 @@ class Hosts:
         alive = host is not None and host.alive
         says = host.record.devices.get(device.id, DeviceState.OFFLINE) if host and alive else DeviceState.OFFLINE
         before = device.usable
-        device.host_says = says
-        self.show(device, estop)
+        device.host_says, device.estop = says, estop
+        self.show(device)
         if device.usable != before:
             self.flow.plan.mark_stale()
             self.flow.plan.wanted = True
             self.flow.grants.wake_all()
 
-    def show(self, device: LiveDevice, estop: str = "") -> None:
+    def show(self, device: LiveDevice) -> None:
         """Derive the device's state from what is known of it."""
         changes = self.flow.changes
         if device.attempt_id:
             return
-        if estop:
-            changes.device(device, DeviceState.ESTOPPED, estop)
-        elif not device.usable:
+        if device.estop:
+            changes.device(device, DeviceState.ESTOPPED, device.estop)
+        elif device.interlock:
+            changes.device(device, DeviceState.ERROR, device.interlock)
+        elif device.holders and device.sound:
+            changes.device(device, DeviceState.BUSY)
+        elif device.sound or device.quarantine:
+            changes.device(device, *device.at_rest)
+        else:
             reason = "its host does not answer" if device.host_says == DeviceState.OFFLINE else "its host says so"
             changes.device(device, device.host_says, reason)
-        else:
-            changes.device(device, DeviceState.BUSY if device.holders else DeviceState.IDLE)

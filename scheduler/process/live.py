@@ -57,6 +57,8 @@ class LiveTask:
     parameters: dict[str, Any]
     results: dict[str, Any] | None
     cleanup: bool
+    policy: Any = None
+    """What its job wants to happen when it fails (:class:`scheduler.process.policy.Policy`), if it says so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +114,8 @@ class LiveStep:
     started_s: float | None
     ended_s: float | None
     ended_at: datetime | None
+    failures: int = 0
+    """How many of its attempts have failed."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -158,6 +162,10 @@ class Unit:
     queued: bool = False
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
+    refusals: int = 0
+    """How often a host has refused the order, and nothing was begun."""
+    not_before_s: float = 0.0
+    """Lab time before which it is not ordered again: after a refusal, or as long as its task's policy pauses."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     sent_at_s: float = 0.0
@@ -241,6 +249,12 @@ class LiveJob:
     steps_total: int
     steps_done: int
     placed: bool
+    ending: dict[str, str] | None = None
+    """How it was asked to end, by whom and why."""
+    manual: bool = False
+    """Run by hand by an operator."""
+    policies: dict[int, Any] = field(default_factory=dict)
+    """Position in the workflow → what the job wants to happen when that task fails."""
     samples: list[LiveSample] = field(default_factory=list)
     steps: list[LiveStep] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
@@ -250,6 +264,11 @@ class LiveJob:
     def final(self) -> bool:
         """Whether its state is final."""
         return self.state in JOB_FINAL
+
+    @property
+    def how(self) -> str:
+        """How it was asked to end: ``cancel``, ``stop``, ``abort``, ``halt``, or empty."""
+        return self.ending["how"] if self.ending else ""
 
     @property
     def schedulable(self) -> bool:
@@ -271,14 +290,41 @@ class LiveDevice:
     attempt_id: str = ""
     """The attempt that left it unknown."""
     since_at: datetime | None = None
+    quarantine: str = ""
+    """Why nobody may use it until an operator has looked at it."""
     host_says: str = DeviceState.OFFLINE
+    estop: str = ""
+    """What emergency stop covers it."""
+    interlock: str = ""
+    """Which tripped interlock covers it."""
+    lock: str = ""
+    """What maintenance lock covers it, and who holds that: the user's id."""
+    lock_holder: str = ""
     holders: dict[str, Unit] = field(default_factory=dict)
     """Units that occupy it now, by id."""
 
     @property
     def usable(self) -> bool:
-        """Whether steps may be granted on it, occupied or not."""
-        return not self.attempt_id and self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+        """Whether anybody's steps may be granted on it, occupied or not."""
+        return self.sound and not self.quarantine and not self.lock
+
+    @property
+    def sound(self) -> bool:
+        """Whether the device itself can be used, whoever may."""
+        if self.attempt_id or self.estop or self.interlock:
+            return False
+        return self.host_says in (DeviceState.IDLE, DeviceState.BUSY)
+
+    @property
+    def at_rest(self) -> tuple[DeviceState, str]:
+        """The state, with its reason, of a sound device that nobody uses."""
+        if self.quarantine:
+            return DeviceState.ERROR, self.quarantine
+        return (DeviceState.MAINTENANCE, self.lock) if self.lock else (DeviceState.IDLE, "")
+
+    def usable_for(self, job: LiveJob) -> bool:
+        """Tell whether steps of this job may be granted on it."""
+        return self.usable or (job.manual and self.sound and self.lock_holder in ("", job.owner_id))
 
 
 class Places:
@@ -342,6 +388,8 @@ class LabState:
         """``device.setting`` → holder (sample or job id) → value, while it is held."""
         self.estopped: set[str] = set()
         """Scopes (``lab`` or a module) whose emergency stop is tripped."""
+        self.emergency_seen = False
+        """Whether a host has told of an emergency stop: the latches are to be looked at before anything is granted."""
         self.held_at_start: list[tuple[float, str, int, str]] = []
         """Places that were held when the process started: (since, resource, number, sample), oldest first."""
 

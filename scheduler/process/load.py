@@ -21,6 +21,7 @@ from scheduler.process.live import (
     Need,
     Unit,
 )
+from scheduler.process.policy import policies_of
 from scheduler.states import JOB_FINAL, STEP_FINAL, SampleState, StepState
 
 CHUNK = 500
@@ -30,12 +31,12 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed",
+    "placed", "ending", "manual",
 )  # fmt: skip
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
     "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
-    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
+    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
 )  # fmt: skip
 
 
@@ -154,18 +155,22 @@ def make_units(job: LiveJob) -> None:
 
 def _job(row: Sequence[Any]) -> LiveJob:
     pk, name, project, owner, username, state, reason, priority, deadline, simulated, spec, manifests, *rest = row
-    return LiveJob(
+    job = LiveJob(
         str(pk), name, str(project), str(owner), username, state, state, reason, priority, deadline, simulated,
         int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
     )  # fmt: skip
+    job.policies = policies_of(spec)
+    return job
 
 
 def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
     tasks: dict[UUID, LiveTask] = {}
-    for pk, job_id, *rest in rows.order_by("index").values_list(
-        "id", "job_id", "key", "module", "task", "parameters", "results", "cleanup"
+    for pk, job_id, index, *rest in rows.order_by("index").values_list(
+        "id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup"
     ):
-        tasks[pk] = LiveTask(str(pk), *rest)
+        task = tasks[pk] = LiveTask(str(pk), *rest)
+        if not task.cleanup:
+            task.policy = jobs[str(job_id)].policies.get(index)
         jobs[str(job_id)].tasks.append(tasks[pk])
     return tasks
 
@@ -195,6 +200,7 @@ def load_lab(state: LabState) -> None:
             device.reason,
             device.attempt_id,
             device.since_at,
+            device.quarantine,
         )
     held = []
     for resource, index, sample, since in Place.objects.values_list("resource", "index", "sample_id", "since_lab_s"):

@@ -23,6 +23,7 @@ from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
 from scheduler.process.hosts import Hosts
 from scheduler.process.improve import Improver
+from scheduler.process.interlocks import Interlocks
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
@@ -84,12 +85,19 @@ class Scheduler:
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
-        self.attempts = Attempts(self.flow, self.bench, self.manifests)
+        self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
+        self.attempts.on_broken = self.hosts.maintenance.quarantine
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
+        self.attempts.on_policy = self.requests.control.follow_policy
+        self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
+        self.requests.add(self.interlocks.verbs)
+        self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
         self.stocks.load()
         self.manifests.load(self.flow)
+        self.hosts.maintenance.load()
+        self.interlocks.load()
         now_s = self.clock.now()
         self.flow.changes = Changes(now_s)
         self._take_in(load_jobs(open_job_ids()), now_s)
@@ -123,6 +131,8 @@ class Scheduler:
         """Return how many real seconds there is nothing to do for."""
         due = [s for s in (self.standby.next_s(), self.grants.next_due_s()) if s is not None]
         sleep_s = min(IDLE_S, max(0.0, self.hosts.look_s() - time.monotonic()))
+        if self.plan.stale:
+            sleep_s = min(sleep_s, max(0.0, self.plan.repair_in_s))
         if due:
             sleep_s = min(sleep_s, max(0.0, self.clock.real_seconds(min(due) - self.clock.now())))
         return sleep_s
@@ -147,6 +157,9 @@ class Scheduler:
         new_jobs, open_requests = news()
         new = self._take_in(load_jobs(new_job_ids()), now_s) if new_jobs else []
         self._ask_bench(self.attempts.look)
+        if self.bell.take_latched() or self.state.emergency_seen:
+            self.state.emergency_seen = False
+            self.hosts.look_soon()
         if open_requests:
             self.requests.apply(answers)
         self.standby.end_due(now_s)

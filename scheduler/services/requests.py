@@ -1,7 +1,7 @@
 """Wishes that the scheduler applies: cancel, change, decide, refill, collect.
 
 Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
-(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row is what counts:
+(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row counts:
 an answer that comes too late is still found there.
 """
 
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from scheduler.doorbell import ring_scheduler
 from scheduler.models import Job, Request, Sample, Step, Stock
 from scheduler.services.placement import reply_key, wait_for
+from scheduler.services.verbs import JOB_VERBS, already, refusal
 from scheduler.states import JobState, StepState
 from users.models import User
 from users.permissions import may_change, require
@@ -24,16 +26,7 @@ WAIT_S = 0.5
 """How long a verb waits for the scheduler (real seconds)."""
 _POLL_S = 0.02
 
-JOB_VERBS: dict[str, frozenset[str]] = {
-    JobState.AWAITING_APPROVAL: frozenset({"cancel", "change"}),
-    JobState.QUEUED: frozenset({"cancel", "change"}),
-    JobState.HELD: frozenset({"cancel", "change"}),
-    JobState.RUNNING: frozenset({"cancel"}),
-    JobState.PAUSED: frozenset({"cancel"}),
-    JobState.NEEDS_OPERATOR: frozenset({"cancel", "decide", "collect"}),
-    JobState.CANCELLING: frozenset({"cancel"}),
-}
-"""What may be asked for in which state of a job; nothing in a final one."""
+_WHO = {"halt": "Only operators of all modules of a job may halt it."}
 STEP_VERBS: dict[str, frozenset[str]] = {StepState.INTERRUPTED: frozenset({"decide"})}
 
 
@@ -50,8 +43,7 @@ class IllegalStateError(ValueError):
 
     def __init__(self, state: str, legal: frozenset[str], message: str = "") -> None:
         self.state, self.legal = state, legal
-        verbs = ", ".join(sorted(legal)) or "nothing"
-        super().__init__(message or f"This is {state}. What can be asked for now: {verbs}.")
+        super().__init__(message or (refusal(state) if state in JobState.values else f"This is {state}."))
 
 
 @dataclass(frozen=True)
@@ -68,29 +60,47 @@ class Answer:
     applied: bool
 
 
-def cancel_job(user: User, job: Job, reason: str = "cancelled", *, wait_s: float = WAIT_S) -> Answer:
-    """Ask for the end of a job: what waits is dropped, what runs is aborted, samples are put away.
+def control_job(user: User, job: Job, verb: str, reason: str = "", *, wait_s: float = WAIT_S) -> Answer:
+    """Ask for one of :data:`~scheduler.services.verbs.CONTROLS`. If the job is so already, nothing is asked for.
 
     Raises
     ------
     IllegalStateError
-        If the job is final.
+        If the verb is not possible in the job's present state.
     PermissionDenied
-        If the user is neither the job's owner nor an admin of its project.
+        If the user is neither the job's owner nor an admin of its project; for ``halt``, if the user does not operate
+        all modules of the job.
     """
-    require(may_change(user, job), "Only the job's owner and admins of its project may cancel it.")
-    _check_job(job, "cancel")
-    return _ask("cancel", user, job, wait_s, reason=reason)
+    require(
+        may_control(user, job, verb), _WHO.get(verb, f"Only the job's owner and admins of its project may {verb} it.")
+    )
+    if already(verb, job.state, (job.ending or {}).get("how", "")):
+        earlier = Request.objects.filter(job=job, verb=verb, refused="").order_by("-id").first()
+        return Answer(earlier or Request(verb=verb, actor=user, job=job, applied_at=timezone.now()), applied=True)
+    _check_job(job, verb)
+    return ask(verb, user, job, wait_s, reason=reason)
+
+
+def may_control(user: User, job: Job, verb: str) -> bool:
+    """Tell whether the user may ask for a verb: halting is for those who operate all modules of the job."""
+    if verb != "halt":
+        return may_change(user, job)
+    return user.operates() and all(map(user.operates, job.steps.values_list("module", flat=True).distinct()))
+
+
+def cancel_job(user: User, job: Job, reason: str = "", *, wait_s: float = WAIT_S) -> Answer:
+    """Ask for the end of a job: what waits is dropped, what runs is aborted, samples are put away."""
+    return control_job(user, job, "cancel", reason, wait_s=wait_s)
 
 
 def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
     """Ask for another ``name``, ``priority`` (-10 to 10) or ``deadline`` (ISO text with offset, or None).
 
-    Raises as `cancel_job` does.
+    Raises as `control_job` does.
     """
     require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
     _check_job(job, "change")
-    return _ask("change", user, job, wait_s, **changes)
+    return ask("change", user, job, wait_s, **changes)
 
 
 def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:
@@ -106,7 +116,7 @@ def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = 
     require(user.operates(step.module), f"Only operators of {step.module} may decide about its steps.")
     if "decide" not in STEP_VERBS.get(step.state, frozenset()):
         raise IllegalStateError(step.state, STEP_VERBS.get(step.state, frozenset()))
-    return _ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
+    return ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
 
 
 def refill(
@@ -126,7 +136,7 @@ def refill(
         If the user is no operator.
     """
     require(user.operates(), "Only operators may refill stocks.")
-    return _ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
+    return ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
 
 
 def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
@@ -141,7 +151,7 @@ def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
     """
     allowed = may_change(user, sample.job) or user.operates()
     require(allowed, "Only the job's owner, admins of its project and operators may collect its samples.")
-    return _ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
+    return ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
 
 
 def _check_job(job: Job, verb: str) -> None:
@@ -150,7 +160,8 @@ def _check_job(job: Job, verb: str) -> None:
         raise IllegalStateError(job.state, legal)
 
 
-def _ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
+def ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
+    """Write a request, ring the scheduler, and wait so long (real seconds) for its answer."""
     with transaction.atomic():
         request = Request.objects.create(verb=verb, actor=user, job=job, payload=payload)
         transaction.on_commit(ring_scheduler)

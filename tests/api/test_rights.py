@@ -17,6 +17,7 @@ from users.permissions import Access, demanded
 TEAM = frozenset({"owner", "member", "viewer", "lead"})
 IN_CHARGE = frozenset({"owner", "lead"})
 OPERATORS = frozenset({"operator"})
+ADMINS = frozenset({"admin"})
 OWNERS = frozenset({"owner", "elsewhere"})
 """Tokens of the one user, whatever their project."""
 USERS = TEAM | {"operator", "admin", "outsider", "scopeless", "elsewhere"}
@@ -83,6 +84,15 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>": job(200),
     "PATCH jobs/<uuid:job_id>": job(202, IN_CHARGE, {"name": "better"}),
     "POST jobs/<uuid:job_id>/cancel": job(202, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/hold": job(202, IN_CHARGE, {"reason": "wait"}),
+    # Nothing was held, so there is nothing to change.
+    "POST jobs/<uuid:job_id>/release": job(202, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/pause": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/resume": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/stop": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/abort": job(409, IN_CHARGE, {}),
+    "POST jobs/<uuid:job_id>/halt": Case(409, OPERATORS, OPERATORS, lambda w: {"job_id": w.job.pk}, {}),
+    "GET jobs/<uuid:job_id>/verbs": job(200),
     "POST jobs/<uuid:job_id>/rerun": job(422, TEAM),
     "GET jobs/<uuid:job_id>/logs": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
@@ -97,6 +107,14 @@ CASES: dict[str, Case] = {
     "DELETE channels/<uuid:channel_id>": channel(204),
     "POST channels/<uuid:channel_id>/test": channel(202),
     "GET schemas/job": Case(200),
+    "GET audit": Case(200, ADMINS),
+    "GET accounting": Case(200),
+    "GET accounting.csv": Case(200),
+    "GET quotas": Case(200),
+    "PUT quotas/users/<str:username>": Case(200, ADMINS, None, lambda w: {"username": "member"}, {"open_jobs": 3}),
+    "PUT quotas/projects/<slug:slug>": Case(200, ADMINS, None, lambda w: {"slug": "team"}, {"open_jobs": 3}),
+    "GET lab/policy": Case(200, ADMINS),
+    "PATCH lab/policy": Case(200, ADMINS, body={"sign_up": "approval"}),
     "GET events": Case(200),
     "GET modules": Case(200),
     "GET modules/<slug:module_id>": Case(200, arguments=lambda world: {"module_id": "bench"}),
@@ -113,7 +131,21 @@ CASES: dict[str, Case] = {
         TEAM | OPERATORS | {"scopeless"},
         lambda world: {"sample_id": world.sample.pk},
     ),
+    "GET interlocks": Case(200),
+    "POST interlocks/<slug:interlock_id>/acknowledge": Case(
+        404, OPERATORS, None, lambda w: {"interlock_id": "nonsense"}, {"note": "seen"}
+    ),
+    "GET maintenance": Case(200),
+    "POST maintenance": Case(202, OPERATORS, None, body={"target": "arm", "reason": "cleaning"}),
+    "POST maintenance/<uuid:lock_id>/release": Case(202, OPERATORS, None, lambda w: {"lock_id": w.lock.pk}, {}),
+    "POST devices/<slug:device_id>/clear": Case(202, OPERATORS, None, lambda w: {"device_id": "arm"}, {"note": "fine"}),
+    "POST modules/<slug:module_id>/run": Case(
+        422, OPERATORS, None, lambda w: {"module_id": "bench"}, {"task": "nonsense"}
+    ),
     "GET operator/attention": Case(200, OPERATORS),
+    "GET estop": Case(200),
+    "POST estop": Case(200, body={"scope": "lab"}),
+    "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
         OPERATORS,

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from scheduler.models import Job, Step
+from scheduler.models import Device, Job, Request, Step
 from tests.cast import World, make_job
 from users.models import Token
 
@@ -94,13 +94,33 @@ def test_the_operators_desk_does_not_exist_for_others(world: World, signed_in: B
 
 
 def test_only_members_who_may_change_a_job_can_cancel_it(world: World, signed_in: Browser) -> None:
-    cancel = reverse("job-cancel", args=[world.job.id])
+    control = reverse("job-control", args=[world.job.id])
     for name in ("viewer", "outsider", "operator", "member"):
-        assert signed_in(name).post(cancel).status_code in (403, 404), name
+        assert signed_in(name).post(control, {"verb": "cancel"}).status_code in (403, 404), name
         assert world.job.requests.count() == 0, name
-    assert signed_in("owner").get(cancel).status_code == 405
-    assert signed_in("owner").post(cancel).status_code == 302
-    assert [request.verb for request in world.job.requests.all()] == ["cancel"]
+    assert signed_in("owner").get(control).status_code == 405
+    assert signed_in("owner").post(control, {"verb": "cancel", "reason": "no more"}).status_code == 302
+    assert [(r.verb, r.payload) for r in world.job.requests.all()] == [("cancel", {"reason": "no more"})]
+
+
+def test_only_the_verbs_that_are_legal_are_shown(world: World, signed_in: Browser) -> None:
+    def shown(name: str) -> list[str]:
+        page = signed_in(name).get(reverse("job", args=[world.job.id])).content.decode()
+        return re.findall(r'name="verb" value="(\w+)"', page)
+
+    assert shown("owner") == ["hold", "cancel"]
+    assert shown("viewer") == []
+    for state, verbs in (
+        ("running", ["hold", "pause", "cancel", "stop", "abort"]),
+        ("paused", ["resume", "cancel", "stop", "abort"]),
+        ("held", ["release", "cancel", "stop", "abort"]),
+        ("cancelling", []),
+        ("completed", []),
+    ):
+        Job.objects.filter(id=world.job.id).update(state=state)
+        assert shown("lead") == verbs, state
+    refused = signed_in("owner").post(reverse("job-control", args=[world.job.id]), {"verb": "pause"}, follow=True)
+    assert "nothing but rerun" in refused.content.decode()
 
 
 def test_pages_hold_no_inline_script_or_style(world: World, signed_in: Browser) -> None:
@@ -150,3 +170,47 @@ def test_a_document_with_mistakes_is_answered_with_their_places_and_kept_in_the_
 @pytest.mark.parametrize("page", ["/jobs/00000000-0000-0000-0000-000000000000", "/lab/nonsense", "/examples/none"])
 def test_what_is_not_there_is_a_404(world: World, signed_in: Browser, page: str) -> None:
     assert signed_in("owner").get(page).status_code == 404
+
+
+def test_signing_out_leads_to_the_sign_in_page(world: World, signed_in: Browser) -> None:
+    client = signed_in("owner")
+    answer = client.post("/logout")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
+    assert client.get("/jobs").status_code == 302
+
+
+def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, signed_in: Browser) -> None:
+    Device.objects.filter(id="arm").update(quarantine="in quarantine: no answer")
+    page = signed_in("operator").get("/operator").content.decode()
+    assert "Release from quarantine" in page
+    assert "cleaning" in page
+    posts = {
+        "lock": (reverse("operator-lock"), {"target": "module:bench", "reason": "cleaning", "hours": "2"}),
+        "unlock": (reverse("operator-unlock", args=[world.lock.pk]), {}),
+        "clear_device": (reverse("operator-clear", args=["arm"]), {"note": "plugged in"}),
+    }
+    for verb, (address, form) in posts.items():
+        assert signed_in("owner").post(address, form).status_code == 404, verb
+        assert signed_in("operator").post(address, form).status_code == 302, verb
+        assert Request.objects.filter(verb=verb).count() == 1, verb
+    assert Request.objects.get(verb="lock").payload["expires_at"] is not None
+    refused = signed_in("operator").post(reverse("operator-run"), {"task": "bench.nonsense"}, follow=True)
+    assert "nonsense" in refused.content.decode()
+    assert not Job.objects.filter(manual=True).exists()
+
+
+def test_the_emergency_stop_is_on_every_page_and_tells_where_it_is_tripped(world: World, signed_in: Browser) -> None:
+    client = signed_in("viewer")
+    for page in ("/", "/jobs", "/jobs/new", "/account", f"/jobs/{world.job.id}", "/estop"):
+        text = client.get(page).content.decode()
+        assert "Stop the whole lab NOW?" in text, page
+        assert 'id="estop-banner"' in text, page
+    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
+    assert client.post("/estop", {"reason": "smoke"}).status_code == 302
+    assert "EMERGENCY STOP" in client.get("/estop/part/banner").content.decode()
+    assert "NOT confirmed" in client.get("/estop").content.decode()
+    assert "Re-arm" not in client.get("/estop/part/state").content.decode()
+    refused = client.post("/estop/rearm", {"scope": "lab", "note": "fine"})
+    assert refused.status_code == 403
+    signed_in("operator").post("/estop/rearm", {"scope": "lab", "note": "looked"})
+    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()

@@ -38,7 +38,8 @@ class Arm:
             raise LinkLost(self.name, "does not answer")
 
     def status(self) -> DeviceStatus:
-        return DeviceStatus("idle")
+        file = self._log.with_name(f"{self.name}.load")
+        return DeviceStatus("idle", {"load_n": float(file.read_text())} if file.exists() else {})
 
     def move(self, where: str, real_s: float = 0.0) -> None:
         stop = self._stop

@@ -70,13 +70,13 @@ def wait_for(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
 class HostBench:
     """One lab with one host, its stores, and its commands."""
 
-    def __init__(self, folder: Path, mongo_url: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, mongo_url: str, redis_url: str, more: str = "") -> None:
         self.data_root = folder / "data"
         self.data_root.mkdir(parents=True)
         self.commands_file = folder / "commands.log"
         self.commands_file.touch()
         self.lab = folder / "lab.toml"
-        self.lab.write_text(LAB.format(log=self.commands_file))
+        self.lab.write_text(LAB.format(log=self.commands_file) + more)
         self.log_file = folder / "host.log"
         self.mongo_url = mongo_url
         self.redis_url = redis_url
@@ -243,9 +243,9 @@ def step(action: str, devices: Mapping[str, str] | None = None, step_id: str | N
 
 
 @contextlib.contextmanager
-def bench_of(folder: Path, mongo_url: str, redis_url: str) -> Iterator[HostBench]:
-    """Yield a bench whose host is running."""
-    host = HostBench(folder, mongo_url, redis_url)
+def bench_of(folder: Path, mongo_url: str, redis_url: str, more: str = "") -> Iterator[HostBench]:
+    """Yield a bench whose host is running; ``more`` stands at the end of its lab file."""
+    host = HostBench(folder, mongo_url, redis_url, more)
     try:
         host.start()
         yield host

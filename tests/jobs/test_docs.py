@@ -47,11 +47,12 @@ def test_every_key_of_the_job_format_is_explained(model: type[BaseModel]) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["ClockSection", "ModuleSection", "ResourceSection", "DeviceSection", "StockSection", "Lab"]
+    "name",
+    ["ClockSection", "ModuleSection", "ResourceSection", "DeviceSection", "StockSection", "InterlockSection", "Lab"],
 )
 def test_every_key_of_the_lab_file_is_explained(name: str) -> None:
     model: type[BaseModel] = getattr(lab_file, name)
-    for key in model.model_fields.keys() - {"clock", "modules", "devices", "resources", "stocks"}:
+    for key in model.model_fields.keys() - {"clock", "modules", "devices", "resources", "stocks", "interlocks"}:
         assert f"`{key}`" in LAB_FILE
 
 

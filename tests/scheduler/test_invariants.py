@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from scheduler import models
 from scheduler.process.live import OCCUPYING
+from scheduler.services.verbs import CONTROLS, JOB_VERBS, already
 from scheduler.states import JOB_FINAL, StepState
 from tests.scheduler.harness import DEVICES, Bench, S
 
@@ -123,6 +124,20 @@ class Lab(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.jobs))
         self.bench.request("cancel", job)
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), verb=st.sampled_from(CONTROLS))
+    def somebody_asks_for_a_verb(self, data: st.DataObject, verb: str) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+        before = models.Job.objects.get(id=job.id)
+        refused = self.bench.request(verb, job).refused
+        how = (before.ending or {}).get("how", "")
+        legal = verb in JOB_VERBS.get(before.state, ()) or already(verb, before.state, how)
+        assert refused == "" or not legal or before.state in JOB_FINAL or self._moved(before), refused
+
+    def _moved(self, before: models.Job) -> bool:
+        """Whether the job changed in the very turn that refused the verb."""
+        return models.Job.objects.get(id=before.id).state != before.state
+
     @rule(decision=st.sampled_from(["done", "failed", "repeat"]))
     def somebody_decides(self, decision: str) -> None:
         step = models.Step.objects.filter(state=StepState.INTERRUPTED).first()
@@ -189,6 +204,14 @@ class Lab(RuleBasedStateMachine):
             assert state.places.free[resource] == sum(s is None for s in places.values())
 
     @invariant()
+    def what_is_held_or_paused_has_no_order_that_nobody_has_claimed(self) -> None:
+        if not hasattr(self, "bench"):
+            return
+        orders = models.Step.objects.filter(job__state__in=["held", "paused"], state=StepState.DISPATCHED)
+        claimed = {unit.id for unit in self.bench.scheduler.state.units.values() if unit.claimed}
+        assert {str(block) for block in orders.values_list("block", flat=True)} <= claimed
+
+    @invariant()
     def final_jobs_hold_no_working_place(self) -> None:
         working = models.Place.objects.exclude(sample=None).exclude(resource="bench.shelf")
         assert not working.filter(sample__job__state__in=JOB_FINAL).exists()
@@ -212,6 +235,11 @@ class Lab(RuleBasedStateMachine):
             step = models.Step.objects.filter(state=StepState.INTERRUPTED).first()
             if step is not None:
                 bench.request("decide", step.job, step=str(step.id), decision="done", note="seen")
+            for job in models.Job.objects.filter(state__in=["held", "paused"]):
+                bench.request("release" if job.state == "held" else "resume", job)
+            for job in models.Job.objects.filter(state="needs_operator").exclude(steps__state=StepState.INTERRUPTED):
+                for sample in job.samples.exclude(places=None):
+                    bench.request("collect", job, sample=str(sample.id))
             for unit in bench.scheduler.attempts.outstanding.values():
                 unit.sent_at_s -= 10
             bench.turn(5)

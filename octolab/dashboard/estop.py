@@ -1,0 +1,69 @@
+"""The emergency stop on the dashboard: a button on every page, a banner while it is tripped, and its own page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from analysis.documents import StoreError
+from scheduler.services import estop
+
+from .asker import asker
+
+
+@login_required
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the emergency stops; a POST trips one, and writes nothing to the database."""
+    if request.method == "POST":
+        return _trip(request)
+    return render(request, "octolab/estop.html", _latches(request) | {"stoppable": estop.scopes()})
+
+
+@login_required
+def part(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the banner, or the state of all emergency stops, anew."""
+    template = "octolab/parts/estop_banner.html" if name == "banner" else "octolab/parts/estop_state.html"
+    return render(request, template, _latches(request))
+
+
+@login_required
+@require_POST
+def rearm(request: HttpRequest) -> HttpResponse:
+    """Take an operator's word that all is well."""
+    scope, note = request.POST.get("scope", ""), request.POST.get("note", "").strip()
+    try:
+        if not note:
+            raise estop.NotTrippedError("Write down what you checked at the bench.")
+        estop.rearm(asker(request), scope, note[:2000])
+    except (estop.NotTrippedError, estop.UnknownScopeError) as error:
+        messages.error(request, str(error), extra_tags="bad")
+    return redirect("estop")
+
+
+def _trip(request: HttpRequest) -> HttpResponse:
+    try:
+        estop.trip(asker(request), request.POST.get("scope", estop.LAB), request.POST.get("reason", "")[:1000])
+    except estop.UnknownScopeError as error:
+        return HttpResponse(str(error), status=422, content_type="text/plain; charset=utf-8")
+    return redirect("estop")
+
+
+def _latches(request: HttpRequest) -> dict[str, Any]:
+    try:
+        found = [latch for latch in estop.latches() if latch.tripped]
+        tripped = [
+            {
+                "latch": latch,
+                "devices": estop.outcome(latch, estop.devices_in(latch.scope)),
+                "may_rearm": estop.may_rearm(asker(request), latch.scope),
+            }
+            for latch in found
+        ]
+    except StoreError:
+        return {"tripped": [], "away": True}
+    return {"tripped": tripped, "away": False}
