@@ -115,18 +115,19 @@ def attach(database: Any) -> LabClock:
     return LabClock(Anchor.model_validate(document["anchor"]))
 
 
-def resume(database: Any, scale: float, *, simulated: bool) -> LabClock:
+def resume(database: Any, scale: float, *, simulated: bool, at_least_s: float = 0.0) -> LabClock:
     """Anchor lab time at the start of the stack, and return the clock.
 
-    A simulated lab continues at the last lab second that :func:`remember` saw, at the given scale. A real lab
-    keeps its first anchor for ever. Only call this while no other process of the lab runs.
+    A simulated lab continues at the last lab second that :func:`remember` saw, at the given scale, but not before
+    ``at_least_s``: the last one of which there is a record. A real lab keeps its first anchor for ever. Only call this
+    while no other process of the lab runs.
     """
     document = database["clock"].find_one({"_id": CLOCK_ID})
     if document is None:
         clock = LabClock.starting_now(scale)
     elif simulated:
         old = Anchor.model_validate(document["anchor"])
-        clock = LabClock.starting_now(scale, _seen_lab_s(document), old.epoch)
+        clock = LabClock.starting_now(scale, max(_seen_lab_s(document), at_least_s), old.epoch)
     else:
         clock = LabClock(Anchor.model_validate(document["anchor"]))
     database["clock"].update_one(

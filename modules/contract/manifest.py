@@ -76,7 +76,6 @@ class Resource(_Model):
     grid: tuple[int, ...] = ()
     """How the places are named, if not by one number: ``(6, 10)`` is ``1.1`` to ``6.10``."""
 
-
     @model_validator(mode="after")
     def _grid_has_all_places(self) -> Resource:
         if self.grid and math.prod(self.grid) != self.capacity:

@@ -72,16 +72,17 @@ class Evidence:
         return cls(**json.loads(path.read_text()))
 
 
-def gather(data: Path, documents_url: str, lab: Path, accepted: list[Row], delivered: list[Row]) -> Evidence:
-    """Read everything that a quiet lab has written."""
+def gather(
+    data: Path, documents_url: str, lab: Path, anchors: list[Row], accepted: list[Row], delivered: list[Row]
+) -> Evidence:
+    """Read everything that a quiet lab has written; ``anchors`` of lab time, one for each start of the stack."""
     rows = _rows(data / "octolab.sqlite3")
     documents = _documents(documents_url)
-    anchor = documents.pop("clock")[0]["anchor"]
     manifests = {row["id"]: row["document"] for row in rows.pop("manifests")}
     return Evidence(
         accepted=list(accepted),
         delivered=list(delivered),
-        bench=_bench(data / "simulation" / "commands.jsonl", anchor),
+        bench=_bench(data / "simulation" / "commands.jsonl", anchors),
         files=_files(data),
         repeat_safe=[
             f"{module}.{action['name']}"
@@ -90,7 +91,7 @@ def gather(data: Path, documents_url: str, lab: Path, accepted: list[Row], deliv
             if action["repeat_safe"]
         ],
         resources=_resources(lab),
-        scale=float(anchor["scale"]),
+        scale=float(anchors[0]["scale"]),
         **rows,
         **documents,
     )
@@ -120,17 +121,18 @@ def _value(key: str, value: Any) -> Any:
 def _documents(url: str) -> dict[str, list[Row]]:
     store = DocumentStore(url)
     try:
-        names = ("attempts", "run_starts", "run_stops", "results", "clock")
+        names = ("attempts", "run_starts", "run_stops", "results")
         return {name: store.find(name) for name in names}
     finally:
         store.close()
 
 
-def _bench(path: Path, anchor: Row) -> list[Row]:
+def _bench(path: Path, anchors: list[Row]) -> list[Row]:
     lines = []
     for text in path.read_text().splitlines():
         line = json.loads(text)
         # The simulation stands still while it is down, the lab does not; the machine's clock is common to both.
+        anchor = max((a for a in anchors if a["monotonic_s"] <= line["monotonic"]), key=lambda a: a["monotonic_s"])
         line["lab_s"] = anchor["lab_s"] + (line["monotonic"] - anchor["monotonic_s"]) * anchor["scale"]
         lines.append(line)
     return lines

@@ -183,6 +183,11 @@ def _two_schedulers(scene: Scene, fault: Fault) -> None:
         log.close()
 
 
+def _restart(scene: Scene, fault: Fault) -> None:
+    """Kill the supervisor, and everything with it, or ask it to end; start the whole stack again."""
+    scene.lab.restart(signal.SIGKILL if fault.number & 64 else signal.SIGTERM)
+
+
 # --- stores -------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +319,7 @@ KINDS: dict[str, tuple[Callable[[Scene, Fault], None], int]] = {
     "freeze": (_freeze, 6),
     "kill_in_step": (_in_step, 3),
     "terminate_in_step": (_terminate_in_step, 1),
+    "restart_stack": (_restart, 1),
     "two_schedulers": (_two_schedulers, 2),
     "flush_redis": (_flush, 2),
     "documents_gone": (_documents_gone, 2),

@@ -18,6 +18,7 @@ from typing import Any
 
 import redis
 
+from analysis.documents import DocumentStore
 from modules.simulation.control import order
 from octolab.client import Octolab
 from tests.stack.processes import ROOT
@@ -55,9 +56,14 @@ class LabUnderFire:
         # The instruments' own log stands at the bench: what is full is the server's disk.
         (folder / "bench").mkdir()
         (self.data / "simulation").symlink_to(folder / "bench")
-        arguments = ("--port", "0", "--no-demo", "--lab", str(lab), "--scale", f"{scale:g}")
-        self.stack = RunningStack(self.data, *arguments, environment=self._environment())
+        self._arguments = ("--no-demo", "--lab", str(lab), "--scale", f"{scale:g}")
+        self.stack = self._start(port=0)
         self.token = ""
+        self.anchors: list[dict[str, Any]] = []
+        """Anchors of lab time, one for each start of the stack."""
+
+    def _start(self, port: int) -> RunningStack:
+        return RunningStack(self.data, "--port", str(port), *self._arguments, environment=self._environment())
 
     def _environment(self) -> dict[str, str]:
         environment = {"OCTOLAB_NOTIFY_PRIVATE": "1"}
@@ -68,11 +74,26 @@ class LabUnderFire:
     def wait_until_ready(self, channel: str) -> None:
         """Wait until the lab takes jobs; make its user, who is told by the channel."""
         self.stack.until_it_says("keeps running until Ctrl-C")
+        self._note_anchor()
         self.token = self._make_user()
         with self.client() as lab:
             self.stack.until(lambda: all(module["manifest"] for module in lab.modules()))
             self.stack.until(lambda: all(device["state"] == "idle" for device in lab.devices()))
         self._make_channel(channel)
+
+    def restart(self, number: signal.Signals) -> None:
+        """End the supervisor, and with it everything; start the stack again on the same data and port."""
+        port = int(self.stack.running["address"].rpartition(":")[2])
+        self.stack.process.send_signal(number)
+        self.stack.wait()
+        self.stack = self._start(port)
+        self.stack.until_it_says("keeps running until Ctrl-C")
+        self._note_anchor()
+
+    def _note_anchor(self) -> None:
+        store = DocumentStore(self.documents_url)
+        self.anchors.append(store.find("clock")[0]["anchor"])
+        store.close()
 
     def client(self) -> Octolab:
         """Return a client of the lab's user, who is an operator too."""

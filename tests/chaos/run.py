@@ -76,7 +76,9 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
         operator.end.set()
         operator.join()
         _quiet(lab)
-        report.evidence = gather(lab.data, lab.documents_url, lab_file, submitter.accepted, listener.delivered)
+        report.evidence = gather(
+            lab.data, lab.documents_url, lab_file, lab.anchors, submitter.accepted, listener.delivered
+        )
         report.violations = check(report.evidence)
         if submitter.refused:
             say(f"{len(submitter.refused)} jobs were refused, the first: {submitter.refused[0]}")

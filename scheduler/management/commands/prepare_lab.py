@@ -7,11 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import Max
 
 from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.clock import resume
 from modules.contract.lab import Lab, LabFileError, load
-from scheduler.models import Device, Leader, Module, Place, Stock
+from scheduler.models import Device, Event, Leader, Module, Place, Stock
 
 
 class Command(BaseCommand):
@@ -35,7 +36,8 @@ class Command(BaseCommand):
         store = DocumentStore(settings.MONGO_URL)
         try:
             store.prepare()
-            clock = resume(store.database, scale, simulated=lab.simulated)
+            last_s = Event.objects.aggregate(last_s=Max("lab_s"))["last_s"] or 0.0
+            clock = resume(store.database, scale, simulated=lab.simulated, at_least_s=last_s)
         except StoreUnavailableError as error:
             raise CommandError(f"{error}: start it, then prepare the lab again") from error
         finally:
