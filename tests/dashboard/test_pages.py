@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
-from scheduler.models import Device, Job, Request, Step
+from scheduler.models import Device, Interlock, Job, Request, Step
 from tests.cast import World, make_job
 from users.models import Token
 
@@ -214,3 +217,32 @@ def test_the_emergency_stop_is_on_every_page_and_tells_where_it_is_tripped(world
     assert refused.status_code == 403
     signed_in("operator").post("/estop/rearm", {"scope": "lab", "note": "looked"})
     assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
+
+
+def test_the_desk_shows_interlocks_and_who_has_seen_them(
+    world: World, signed_in: Browser, settings: Any, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.write_text(
+        Path(settings.LAB_FILE).read_text()
+        + """
+[[interlocks]]
+id = "too_hot"
+title = "Hotplate too hot"
+reading = "stirrer.temperature_degc"
+rule = "band"
+trip = [5.0, 90.0]
+covers = ["batch_synthesis"]
+"""
+    )
+    settings.LAB_FILE = lab
+    Interlock.objects.create(id="too_hot", tripped=True, value=95.0, serial=1, since_at=timezone.now())
+    page = signed_in("operator").get("/operator").content.decode()
+    assert "Hotplate too hot" in page
+    assert "tripped" in page
+    address = reverse("operator-acknowledge", args=["too_hot"])
+    assert signed_in("owner").post(address, {"note": "x"}).status_code == 404
+    assert signed_in("operator").post(address, {"note": "fan was off"}).status_code == 302
+    assert Request.objects.get(verb="acknowledge").payload == {"interlock": "too_hot", "note": "fan was off"}
+    (row,) = world.people["viewer"].client.get("/api/v1/interlocks").json()
+    assert (row["id"], row["tripped"], row["value"], row["trip"]) == ("too_hot", True, 95.0, [5.0, 90.0])

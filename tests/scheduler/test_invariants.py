@@ -23,6 +23,7 @@ from scheduler.process.live import OCCUPYING
 from scheduler.services.verbs import CONTROLS, JOB_VERBS, already
 from scheduler.states import JOB_FINAL, StepState
 from tests.scheduler.harness import DEVICES, Bench, S
+from tests.scheduler.test_estop import latch
 
 URLS: dict[str, str] = {}
 
@@ -44,6 +45,7 @@ class Lab(RuleBasedStateMachine):
         self.bench = Bench(URLS["mongo"].rsplit("/", 1)[0] + f"/t{uuid.uuid4().hex[:12]}", URLS["redis"])
         self.bench.host.redis.delete("module.bench")
         self.jobs: list[models.Job] = []
+        self.serial = 0
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
@@ -152,6 +154,20 @@ class Lab(RuleBasedStateMachine):
         self.bench.host.devices[device] = state
         self.bench.alive()
 
+    @rule(tripped=st.booleans())
+    def the_emergency_stop_changes(self, tripped: bool) -> None:
+        self.serial += 1
+        latch(self.bench, tripped, self.serial)
+        self.bench.turn()
+
+    @rule(device=st.sampled_from(DEVICES), locks=st.booleans())
+    def somebody_locks_or_unlocks(self, device: str, locks: bool) -> None:
+        if locks:
+            self.bench.request("lock", kind="device", target=device, reason="cleaning")
+            return
+        for lock in models.MaintenanceLock.objects.filter(target=device, released_at=None):
+            self.bench.request("unlock", lock=str(lock.id))
+
     @rule()
     def the_scheduler_restarts(self) -> None:
         self.bench.restart()
@@ -212,6 +228,17 @@ class Lab(RuleBasedStateMachine):
         assert {str(block) for block in orders.values_list("block", flat=True)} <= claimed
 
     @invariant()
+    def nothing_is_ordered_where_it_is_stopped_or_locked(self) -> None:
+        if not hasattr(self, "bench"):
+            return
+        scheduler = self.bench.scheduler
+        for unit in scheduler.flow.dispatched:
+            # Of this turn; what was ordered before may run on under a lock.
+            for device in (scheduler.state.devices[name] for name in unit.devices):
+                assert not device.estop
+                assert not device.lock
+
+    @invariant()
     def final_jobs_hold_no_working_place(self) -> None:
         working = models.Place.objects.exclude(sample=None).exclude(resource="bench.shelf")
         assert not working.filter(sample__job__state__in=JOB_FINAL).exists()
@@ -230,6 +257,9 @@ class Lab(RuleBasedStateMachine):
         """Whatever has happened, a lab whose devices work finishes every job."""
         bench = self.bench
         bench.host.devices = dict.fromkeys(DEVICES, "idle")
+        latch(bench, False, self.serial + 1)
+        for lock in models.MaintenanceLock.objects.filter(released_at=None):
+            bench.request("unlock", lock=str(lock.id))
         bench.alive()
         for _ in range(400):
             step = models.Step.objects.filter(state=StepState.INTERRUPTED).first()
