@@ -20,6 +20,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 
 from . import services
+from .accounts.services import has_second_factor, needs_second_factor
 from .audit import came_from
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 from .permissions import LOGGED_IN, PUBLIC, has_scope, needs, project_role, require
@@ -134,6 +135,8 @@ def _who_makes_a_token(request: Request, wish: dict[str, Any]) -> User:
         if user is None:
             raise AuthenticationFailed("The user name or the password is wrong.")
         came_from(user, "password")
+        if has_second_factor(user) or needs_second_factor(user):
+            raise PermissionDenied("This account has a second factor, or needs one: make tokens on the account page.")
         return cast("User", user)
     if isinstance(request.auth, Token):
         raise PermissionDenied("A token cannot make another. Send username and password.")

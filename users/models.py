@@ -156,5 +156,6 @@ class Token(AbstractAuthToken):
 
 
 # Django looks for models here.
+from .accounts.models import Invitation, SignUp  # noqa: E402, F401
 from .audit.models import AuditEntry, AuditHead  # noqa: E402, F401
 from .policies.models import LabPolicy, Quota  # noqa: E402, F401

@@ -63,7 +63,7 @@ def create_user(
         if User.objects.filter(username__iexact=user.username).exists():
             raise AccountError("username", f"There is a user {username!r} already.")
         user.save()
-        project = Project.objects.create(slug=_free_slug(user.username), name=user.username, personal_of=user)
+        project = Project.objects.create(slug=free_slug(user.username), name=user.username, personal_of=user)
         Membership.objects.create(user=user, project=project, role=ProjectRole.ADMIN)
         note("user.create", user.username, email=bool(email))
         if operator:
@@ -73,7 +73,8 @@ def create_user(
     return user
 
 
-def _free_slug(username: str) -> str:
+def free_slug(username: str) -> str:
+    """Return a short name for a personal project that nobody has."""
     base = slugify(username)[:50] or "user"
     slug, number = base, 1
     while Project.objects.filter(slug=slug).exists():

@@ -16,7 +16,7 @@ PAGES = (
     ("submit", "Submit"),
     ("accounting", "Use"),
     ("operator", "Operator"),
-    ("admin-audit", "Admin"),
+    ("admin-people", "Admin"),
 )
 
 
@@ -26,7 +26,7 @@ def lab(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {}
     operator = user.operates()
-    hidden = {name for name, may in (("operator", operator), ("admin-audit", user.is_lab_admin)) if not may}
+    hidden = {name for name, may in (("operator", operator), ("admin-people", user.is_lab_admin)) if not may}
     clock = labtime.clock()
     match = request.resolver_match
     return {

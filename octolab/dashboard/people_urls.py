@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
-from . import accounting, admin, approvals
+from . import accounting, admin, approvals, people
 
 people_urls = [
+    path("invitation/<str:secret>", people.invitation, name="invitation"),
+    path("admin", people.people, name="admin-people"),
+    path("admin/settings", people.settings, name="admin-settings"),
+    path("admin/invitations", people.invitations, name="admin-invitations"),
+    path("admin/projects", people.projects, name="admin-projects"),
+    path("admin/accounts/<str:username>", people.account, name="admin-account"),
+    path("account/", include("allauth.urls")),
     path("operator/jobs/<uuid:job_id>/approval", approvals.decide, name="operator-approval"),
     path("accounting", accounting.accounting, name="accounting"),
     path("admin/audit", admin.audit, name="admin-audit"),

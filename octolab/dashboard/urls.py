@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
@@ -35,7 +36,7 @@ urlpatterns = [
     path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),
     path("account/channels", account.new_channel, name="account-channel"),
     path("account/channels/<uuid:pk>/delete", account.delete_channel, name="account-channel-delete"),
-    path("login", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login", login, name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
     *people_urls,
 ]

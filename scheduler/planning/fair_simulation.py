@@ -16,6 +16,7 @@ from scheduler.planning.problem import Job, Problem, Step
 from scheduler.planning.simulate import Simulation
 from scheduler.planning.table import UNPLACED, MaskingTable
 
+MOST_HASTY = 6
 Order = Literal["fcfs", "shortest", "fair"]
 
 
@@ -96,8 +97,11 @@ class FairSimulation(Simulation):
         turn, weight = self._turns(waiting, [job for job in problem.jobs if job.id in begun])
         best: Plan | None = None
         best_cost = 0.0
-        for order in self._orders(sorted(waiting, key=lambda job: (turn[job.id], present[job.id]))):
-            found = _place(problem, plan, set(first), order)
+        by_turn = sorted(waiting, key=lambda job: (turn[job.id], present[job.id]))
+        tries = [_place(problem, plan, set(first), order) for order in self._orders(by_turn)]
+        if self.order == "fair":
+            tries.append(_place_all(problem, self._everybody(problem)))
+        for found in tries:
             if found is None:
                 continue
             cost = sum(
@@ -108,6 +112,19 @@ class FairSimulation(Simulation):
                 best, best_cost = found, cost
         if best is not None:
             self.live.adopt(best)
+
+    def _everybody(self, problem: Problem) -> list[Job]:
+        """Return all jobs by rank, as if none had begun."""
+        tick = self.problem.tick
+        claims = [
+            Claim(
+                *(job.id, job.user, job.project, job.release * tick),
+                sum(work_s(step, tick) for step in job.steps() if step.id not in self.outcome.ends),
+            )
+            for job in problem.jobs
+        ]
+        ranked = rank(claims, self.uses, self.shares, self.live.now * tick)
+        return sorted(problem.jobs, key=lambda job: ranked[job.id].turn)
 
     def _orders(self, by_turn: list[Job]) -> list[list[Job]]:
         """Return orders with the same turns for each account; which of its jobs goes first is the planner's matter."""
@@ -157,6 +174,27 @@ def _place(problem: Problem, plan: Plan, begun: set[str], order: list[Job]) -> P
     if any(start == UNPLACED for start in table.start):
         return None
     return Plan(*table.spans())
+
+
+def _place_all(problem: Problem, order: list[Job]) -> Plan | None:
+    """Place all jobs in order, except that one whose windows would break goes first; None if that does not help."""
+    hasty: list[Job] = []
+    for _ in range(MOST_HASTY):
+        table = MaskingTable(problem)
+        refused = next(
+            (
+                job
+                for job in [*hasty, *(job for job in order if job not in hasty)]
+                if table.place(table.job_units[job.id]) is not None
+            ),
+            None,
+        )
+        if refused is None:
+            return Plan(*table.spans()) if all(start != UNPLACED for start in table.start) else None
+        if refused in hasty:
+            return None
+        hasty.append(refused)
+    return None
 
 
 def work_s(step: Step, tick: float) -> float:

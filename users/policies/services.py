@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -51,6 +52,10 @@ def set_quota(of: User | Project, **limits: Any) -> Quota:
 
 
 def _checked(row: LabPolicy | Quota) -> None:
+    for field in row._meta.get_fields():
+        value = getattr(row, field.name, None)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise AccountError(field.name, "This has to be a number.")
     try:
         row.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:

@@ -1,0 +1,98 @@
+"""How django-allauth makes accounts here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.account.stages import EmailVerificationStage
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from django.db import transaction
+from django.http import HttpRequest
+
+from octolab.addresses import client_address
+from users.models import LabPolicy, User
+
+from . import services
+from .models import Invitation
+
+INVITATION = "octolab_invitation"
+"""Where the session keeps the id of the invitation by which somebody came."""
+
+
+def invitation_of(request: HttpRequest) -> Invitation | None:
+    """Return the invitation by which somebody came."""
+    return services.by_id(request.session.get(INVITATION))
+
+
+def may_sign_up(request: HttpRequest) -> bool:
+    """Tell whether the lab lets this visitor make an account."""
+    match LabPolicy.current().sign_up:
+        case LabPolicy.SignUp.APPROVAL:
+            return True
+        case LabPolicy.SignUp.INVITATION:
+            return invitation_of(request) is not None
+        case _:
+            return False
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Accounts with a password."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Return whether the lab lets this visitor make an account."""
+        return may_sign_up(request)
+
+    def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
+        """Save a new account with its personal project; without invitation it waits for an admin."""
+        invitation = invitation_of(request)
+        user.is_active = invitation is not None
+        with transaction.atomic():
+            super().save_user(request, user, form, commit=True)
+            services.welcome(user, invitation)
+        if invitation is not None:
+            request.session.pop(INVITATION, None)
+            if invitation.email == user.email.lower():
+                # The link came by this address.
+                self.stash_verified_email(request, user.email)
+        return user
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address that the server itself vouches for."""
+        return client_address(request) or "127.0.0.1"
+
+    def get_login_stages(self) -> list[str]:
+        """Return the stages, with ours for the address."""
+        ours = "users.accounts.adapter.AddressStage"
+        return [ours if name.endswith(".EmailVerificationStage") else name for name in super().get_login_stages()]
+
+
+class AddressStage(EmailVerificationStage):
+    """Ask those to verify their address who gave one themselves; an account made by an admin may have none."""
+
+    def handle(self) -> Any:
+        """Let pass, or send a mail first."""
+        if not EmailAddress.objects.filter(user=self.login.user).exists():
+            return None, True
+        return super().handle()
+
+
+class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    """Accounts by single sign-on."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        """Return whether the lab lets this visitor make an account."""
+        return may_sign_up(request)
+
+    def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> User:
+        """Save a new account; without a form the account adapter is not asked."""
+        if form is not None:
+            return super().save_user(request, sociallogin, form)
+        invitation = invitation_of(request)
+        sociallogin.user.is_active = invitation is not None
+        with transaction.atomic():
+            user = super().save_user(request, sociallogin, form)
+            services.welcome(user, invitation)
+        request.session.pop(INVITATION, None)
+        return user

@@ -1,0 +1,39 @@
+"""Who has to have a second factor and has none gets no further than to the page where one is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from octolab.api.errors import problem_response
+
+from .services import needs_second_factor
+
+OPEN = ("/account/2fa/", "/account/reauthenticate/", "/account/email/", "/account/confirm-email/", "/logout",
+        "/static/", "/account/logout/", "/account/password/", "/estop")  # fmt: skip
+"""What stays open: setting up, leaving, and the emergency stop."""
+
+
+class SecondFactorMiddleware:
+    """See the module's docstring. Tokens do not come here: they are made by who has signed in in full."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Serve the request, or send to the set-up."""
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES or request.path_info.startswith(OPEN):
+            return self.get_response(request)
+        if request.path_info.startswith("/api/") and ("HTTP_AUTHORIZATION" in request.META or "estop" in request.path):
+            return self.get_response(request)
+        if request.user.is_authenticated and needs_second_factor(request.user):
+            said = "Your role needs a second factor. Set one up on the dashboard first."
+            if request.path_info.startswith("/api/"):
+                return problem_response(request, 403, "second-factor", said)
+            messages.warning(request, said)
+            return redirect("mfa_index")
+        return self.get_response(request)
