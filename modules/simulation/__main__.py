@@ -61,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="for noise")
     given = parser.parse_args(arguments)
     try:
-        sections = (
-            instruments_of(tomllib.loads(given.lab.read_text())) if given.lab else shipped_instruments()
-        )
+        sections = instruments_of(tomllib.loads(given.lab.read_text())) if given.lab else shipped_instruments()
     except (OSError, tomllib.TOMLDecodeError) as error:
         print(f"{given.lab}: {error}", file=sys.stderr)
         return 2

@@ -241,9 +241,7 @@ class LineInstrument(SimulatedInstrument):
     def status(self) -> dict[str, Any]:
         """Return the fields of ``STATUS``."""
         state = "moving" if self.moving else "idle"
-        outcome = {
-            key: self.memory[key] for key in ("last", "outcome", "code", "text") if self.memory[key] != ""
-        }
+        outcome = {key: self.memory[key] for key in ("last", "outcome", "code", "text") if self.memory[key] != ""}
         return {"state": state, **outcome}
 
     def execute(self, command: bytes) -> None:

@@ -82,9 +82,7 @@ class SimulatedLab:
             raise ValueError(f"two instruments are called {name!r}")
         address = str(section.get("address", ""))
         if not address.startswith(SIMULATED):
-            raise ValueError(
-                f"{name}: a simulated instrument's address begins with {SIMULATED}, not {address!r}"
-            )
+            raise ValueError(f"{name}: a simulated instrument's address begins with {SIMULATED}, not {address!r}")
         instrument = _class_at(name, str(section["simulator"]))(self, section)
         link = self._links.get(address)
         if link is None:
@@ -242,9 +240,7 @@ class _Bus(PtyLink):
     def attach(self, instrument: SimulatedInstrument) -> None:
         """Put an instrument on the line."""
         if instrument.bus_key in self._by_key:
-            raise ValueError(
-                f"{instrument.id}: {self.path.name} has another instrument with this bus address"
-            )
+            raise ValueError(f"{instrument.id}: {self.path.name} has another instrument with this bus address")
         if not self._attached:
             self._cutter = instrument.cutter()
         self._attached.append(instrument)

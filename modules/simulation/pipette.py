@@ -34,9 +34,7 @@ class SimulatedPipette(SimulatedInstrument):
         self.places = {name: tuple(where) for name, where in self.settings.get("places", PIPETTE_MM).items()}
         self.capacity = float(self.settings.get("capacity_ul", 1000.0))
         x, y, z = self.places["park"]
-        self.memory.update(
-            X=x, Y=y, Z=z, angle=0.0, attached=True, tip=None, tips=int(self.settings.get("tips", TIPS))
-        )
+        self.memory.update(X=x, Y=y, Z=z, angle=0.0, attached=True, tip=None, tips=int(self.settings.get("tips", TIPS)))
 
     def execute(self, command: bytes) -> None:
         """Carry out a line of G-code."""
@@ -153,9 +151,7 @@ class SimulatedPipette(SimulatedInstrument):
                 self.incident("air", f"drew {volume - drawn.volume_ul:.0f} µL of air at {place or 'nowhere'}")
             self.memory["tip"] = asdict(drawn)
         elif tip.volume_ul > 0:
-            share = (
-                min(1.0, -volume / self.capacity / max(1e-9, (angle - volume) / FULL_ANGLE)) if angle else 1.0
-            )
+            share = min(1.0, -volume / self.capacity / max(1e-9, (angle - volume) / FULL_ANGLE)) if angle else 1.0
             out = Vessel("tip", "tip", tip.capacity_ul, tip.take(share * tip.volume_ul))
             out.dose, out.elapsed_s, out.stirred_s = tip.dose, tip.elapsed_s, tip.stirred_s
             if (spilled := self.world.deliver(place, out, self.now)) > 1e-6:

@@ -29,9 +29,7 @@ class Bench:
         What is true. It belongs to the lab's thread: read it while nothing moves.
     """
 
-    def __init__(
-        self, folder: Path, sections: Sequence[Mapping[str, Any]], clock: ScaledClock, seed: int
-    ) -> None:
+    def __init__(self, folder: Path, sections: Sequence[Mapping[str, Any]], clock: ScaledClock, seed: int) -> None:
         self.clock = clock
         self.folder = folder
         self.sections = {str(section["id"]): section for section in sections}
@@ -62,9 +60,7 @@ class Bench:
         self.device(name)
         return self.ports[str(self.sections[name]["address"])]
 
-    def log(
-        self, kind: str | None = None, instrument: str | None = None, **having: Any
-    ) -> list[dict[str, Any]]:
+    def log(self, kind: str | None = None, instrument: str | None = None, **having: Any) -> list[dict[str, Any]]:
         """Return the lines of ``commands.jsonl`` that match."""
         lines = [json.loads(line) for line in (self.folder / LOG).read_text().splitlines()]
         return [
@@ -102,9 +98,7 @@ def bench(
     start : float, optional
         Lab time at the start.
     """
-    made = Bench(
-        folder, shipped_instruments() if sections is None else sections, ScaledClock(scale, start), seed
-    )
+    made = Bench(folder, shipped_instruments() if sections is None else sections, ScaledClock(scale, start), seed)
     made.lab.start()
     try:
         yield made

@@ -89,9 +89,7 @@ class World:
         """Return the shipped lab in the morning: storage full of empty vials, clean cuvettes in their
         slots."""
         world = cls()
-        storage = [
-            f"vial_storage.{line}.{spot}" for line in range(1, lines + 1) for spot in range(1, positions + 1)
-        ]
+        storage = [f"vial_storage.{line}.{spot}" for line in range(1, lines + 1) for spot in range(1, positions + 1)]
         racks = [f"cuvette.{slot}" for slot in range(1, cuvettes + 1)]
         slots = [f"stirrer.{slot}" for slot in range(1, stirrer_slots + 1)]
         world.places = {*storage, *slots, *racks, "vial_holder", "cuvette_holder", "spectrometer"}

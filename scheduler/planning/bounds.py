@@ -58,9 +58,7 @@ class Frame:
                     longest[step.id] = max(mode.duration for mode in step.modes)
                     release[step.id] = max(problem.now, job.release, step.earliest)
         # Lags between fixed steps, and maxima around fixed steps, are left out: they may be broken facts.
-        lags = [
-            lag for lag in all_lags(problem) if lag.first not in self.fixed or lag.second not in self.fixed
-        ]
+        lags = [lag for lag in all_lags(problem) if lag.first not in self.fixed or lag.second not in self.fixed]
         arcs = arcs_of(lags, self.shortest, longest)
         arcs = [arc for arc in arcs if arc.head not in self.fixed]
         try:
@@ -124,8 +122,7 @@ class Frame:
             if step.id in self.fixed:
                 continue
             least = min(
-                mode.duration * sum(d.quantity for d in mode.demands if d.resource == resource)
-                for mode in step.modes
+                mode.duration * sum(d.quantity for d in mode.demands if d.resource == resource) for mode in step.modes
             )
             if least:
                 energy += least
@@ -142,9 +139,7 @@ class Frame:
             ends = [self.head[step.id] + self.shortest[step.id] for step in job.steps()]
             alone[job.id] = max(ends, default=job.release)
         base = self._cost(alone, guard)
-        return max(
-            [base, *(self._smith(rows, alone, guard=guard) for rows in self.loads.values() if len(rows) > 1)]
-        )
+        return max([base, *(self._smith(rows, alone, guard=guard) for rows in self.loads.values() if len(rows) > 1)])
 
     def _cost(self, finish: dict[str, int], guard: bool) -> int:
         total = 0
@@ -177,9 +172,7 @@ class Frame:
         extra: dict[str, float] = dict.fromkeys(weight, 0.0)
         for turn in range(16 if guard else 1):
             heavy = {name: weight[name] * (1 + extra[name]) for name in weight}
-            busy = mean_busy_dates(
-                {name: (head[name], work[name], heavy[name]) for name in work if work[name]}
-            )
+            busy = mean_busy_dates({name: (head[name], work[name], heavy[name]) for name in work if work[name]})
             total = 0.0
             for owner in self.problem.jobs:
                 name = owner.id

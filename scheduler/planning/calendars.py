@@ -345,9 +345,7 @@ class Values:
 
     __slots__ = ("held", "origin", "setups", "state")
 
-    def __init__(
-        self, setups: Mapping[tuple[str, str], int], state: str | None = None, origin: int = 0
-    ) -> None:
+    def __init__(self, setups: Mapping[tuple[str, str], int], state: str | None = None, origin: int = 0) -> None:
         self.setups, self.state, self.origin = setups, state, origin
         self.held: list[tuple[int, int, str]] = []
 

@@ -110,9 +110,7 @@ class _Checker:
             fixed = self.index.fixed.get(name)
             if fixed is not None:
                 if (start, end, mode) != (fixed.start, fixed.end, fixed.mode):
-                    text = (
-                        f"{fixed.state} step {name} stands at {fixed.start}..{fixed.end}, not {start}..{end}"
-                    )
+                    text = f"{fixed.state} step {name} stands at {fixed.start}..{fixed.end}, not {start}..{end}"
                     yield Violation("fixed", text, (name,), abs(start - fixed.start))
                 continue
             if end - start != step.modes[mode].duration:
@@ -132,9 +130,7 @@ class _Checker:
         for step in job.steps():
             late = self.end[step.id] - job.deadline if step.id in self.placed else 0
             if late > 0 and step.id not in self.index.fixed:
-                text = (
-                    f"step {step.id} ends {late} ticks after the deadline of job {job.id} at {job.deadline}"
-                )
+                text = f"step {step.id} ends {late} ticks after the deadline of job {job.id} at {job.deadline}"
                 yield Violation("deadline", text, (step.id,), late)
 
     # --- time lags
@@ -292,9 +288,7 @@ class _Checker:
             over = total - (resource.capacity - missing)
             if over > 0 and any(not span.fixed for span in active.values()):
                 names = tuple(dict.fromkeys(step for span in active.values() for step in span.steps))
-                text = (
-                    f"at {point} {total} of {resource.id} are needed, {resource.capacity - missing} are there"
-                )
+                text = f"at {point} {total} of {resource.id} are needed, {resource.capacity - missing} are there"
                 yield Violation("capacity", f"{text} ({', '.join(sorted(names))})", names, over)
 
     def settings(self) -> Iterator[Violation]:
@@ -319,9 +313,7 @@ class _Checker:
                     if span.start < other.end + need and not (span.fixed and other.fixed):
                         text = f"{thing} stays at {other.family} for {other.name} until {other.end}"
                         text += f", but {span.name} needs {span.family} at {span.start}"
-                        yield Violation(
-                            "setting", text, (*other.steps, *span.steps), other.end + need - span.start
-                        )
+                        yield Violation("setting", text, (*other.steps, *span.steps), other.end + need - span.start)
                 if device and device.state not in (None, span.family) and not span.fixed:
                     need = needed.get((str(device.state), str(span.family)), 0)
                     if span.start < self.problem.now + need:

@@ -137,9 +137,7 @@ def _with_progress(run: Callable[[Callable[[float, Plan], None]], Plan], *, quie
 
 def _report(problem: Problem, plan: Plan, seconds: float) -> None:
     gap = "unknown" if plan.gap is None else f"{100 * plan.gap:.1f} %"
-    console.print(
-        f"[bold]{problem.name or 'problem'}[/bold]: {plan.status} by {plan.method} in {seconds:.2f} s"
-    )
+    console.print(f"[bold]{problem.name or 'problem'}[/bold]: {plan.status} by {plan.method} in {seconds:.2f} s")
     console.print(f"{plan.objective_name} {plan.objective}, bound {plan.bound}, gap {gap}")
     for job, reason in plan.unplaced.items():
         console.print(f"[red]job {job} has no place: {reason}[/red]")
@@ -201,9 +199,7 @@ def _plan_of_answer(problem: Problem, data: dict[str, Any]) -> Plan:
 @app.command()
 def show(
     plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file.")],
-    problem_file: Annotated[
-        Path | None, typer.Option("--problem", help="The problem: rows are devices.")
-    ] = None,
+    problem_file: Annotated[Path | None, typer.Option("--problem", help="The problem: rows are devices.")] = None,
     form: FormatOption = "octolab",
     copies: CopiesOption = 1,
     svg: Annotated[Path | None, typer.Option(help="Write a Gantt chart to this SVG file.")] = None,

@@ -139,9 +139,7 @@ class ScheduleModel:
         self.end: dict[str, Expression] = {}
         self.mode: dict[str, list[Expression]] = {}
         self._decided = {
-            step
-            for step in self.index.step
-            if step not in self.index.fixed and (free is None or step in free)
+            step for step in self.index.step if step not in self.index.fixed and (free is None or step in free)
         }
         for step in self.index.step:
             if step in self._decided:
@@ -403,9 +401,7 @@ class ScheduleModel:
                     self._apart(one, two, together=False, need=there, need_back=back)
             for span in held:
                 if device and device.state not in (None, span.family) and not span.constant:
-                    self.cp.add(
-                        span.start >= self.problem.now + need.get((str(device.state), str(span.family)), 0)
-                    )
+                    self.cp.add(span.start >= self.problem.now + need.get((str(device.state), str(span.family)), 0))
 
     def _stock(self, stock: Stock) -> None:
         times: list[Expression] = [refill.time for refill in stock.refills]

@@ -87,9 +87,7 @@ class DurationModel:
     def range(self, kind: str, planned: float) -> Range:
         """Return the 80 % range of a step's real duration, in the unit of `planned`."""
         factor = self.factor(kind)
-        return Range(
-            planned * factor.quantile(-Z80), planned * math.exp(factor.mean), planned * factor.quantile(Z80)
-        )
+        return Range(planned * factor.quantile(-Z80), planned * math.exp(factor.mean), planned * factor.quantile(Z80))
 
 
 def _moments(values: Iterable[float], mean: float, sigma: float) -> tuple[float, float]:

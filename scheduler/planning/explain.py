@@ -155,9 +155,7 @@ def _tied(index: Index, plan: Plan, step: Step) -> Step | None:
     return None
 
 
-def _blockers(
-    index: Index, plan: Plan, step: Step, ready: int, start: int
-) -> Iterator[tuple[int, str, str, str]]:
+def _blockers(index: Index, plan: Plan, step: Step, ready: int, start: int) -> Iterator[tuple[int, str, str, str]]:
     """Yield (until, reason, thing, step) of what the step needs and others have before its start."""
     mode = step.modes[plan.modes[step.id]]
     needed = {use.device for use in mode.uses}
@@ -199,9 +197,7 @@ def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterat
         rest = replace(problem, jobs=tuple(one for one in problem.jobs if one.id != answer.holder_job))
         found.append(_try(rest, plan, job, answer, f"without job {answer.holder_job}", {}))
     if answer.reason == "maintenance":
-        devices = tuple(
-            replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices
-        )
+        devices = tuple(replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices)
         change = f"without the blocked time of {answer.thing}"
         found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}))
     if job.id not in begun:
@@ -210,9 +206,7 @@ def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterat
     yield from sorted(good, key=lambda remedy: (remedy.cost, -remedy.gain))
 
 
-def _try(
-    problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int]
-) -> Remedy | None:
+def _try(problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int]) -> Remedy | None:
     """Plan with this job first among the waiting ones and the others as they were."""
     table, unplaced = repair(problem, plan, ahead=job.id)
     starts, ends, _ = table.spans()

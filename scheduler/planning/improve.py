@@ -69,9 +69,7 @@ class Improver:
             self.bound = max(self.bound, joint_flow_bound(self.problem, guard=self.name == "lab", stop=stop))
         self.proven = self.impossible = False
         fixed = self.digest.index.fixed
-        self.steps = {
-            job.id: [step.id for step in job.steps() if step.id not in fixed] for job in self.problem.jobs
-        }
+        self.steps = {job.id: [step.id for step in job.steps() if step.id not in fixed] for job in self.problem.jobs}
         self.movable = [job for job, steps in self.steps.items() if steps]
         self.decided = sum(map(len, self.steps.values()))
         self._until = 1.0
@@ -107,12 +105,8 @@ class Improver:
         bound = min(self.bound, value) if not hard and not windows else self.bound
         gap = None if hard else max(0.0, (value - bound) / value) if value > 0 else 0.0
         proven = self.proven or (gap == 0.0 and not windows)
-        status = (
-            "infeasible" if self.impossible else "unknown" if hard else "optimal" if proven else "feasible"
-        )
-        return replace(
-            self.best, bound=bound, gap=gap, status=status, method="optimal", seed=self.request.seed
-        )
+        status = "infeasible" if self.impossible else "unknown" if hard else "optimal" if proven else "feasible"
+        return replace(self.best, bound=bound, gap=gap, status=status, method="optimal", seed=self.request.seed)
 
     # --- a first plan
 
@@ -168,9 +162,7 @@ class Improver:
         if horizon is None and self.name == "makespan":
             horizon = self.best.makespan
         latest = self._latest() if horizon is None else {}
-        model = ScheduleModel(
-            self.digest, horizon or max(latest.values(), default=0), kept=self.best, latest=latest
-        )
+        model = ScheduleModel(self.digest, horizon or max(latest.values(), default=0), kept=self.best, latest=latest)
         model.cp.add(model.windows() <= self.best.objective[1])
         return model
 
@@ -181,20 +173,14 @@ class Improver:
         for job in self.problem.jobs:
             begun = [ends[step.id] for step in job.steps() if step.id in ends]
             free = bool(self.steps[job.id])
-            least[job.id] = (
-                max([*begun, self.problem.now if free else 0]) if begun else job.release + alone[job.id]
-            )
-        slack = self.best.objective[2] - sum(
-            job.weight * (least[job.id] - job.release) for job in self.problem.jobs
-        )
+            least[job.id] = max([*begun, self.problem.now if free else 0]) if begun else job.release + alone[job.id]
+        slack = self.best.objective[2] - sum(job.weight * (least[job.id] - job.release) for job in self.problem.jobs)
         return {job.id: least[job.id] + max(0, slack) // job.weight for job in self.problem.jobs}
 
     def _time(self, model: ScheduleModel) -> Expression:
         return model.makespan() if self.name == "makespan" else model.flow(self.name)
 
-    def _minimise(
-        self, model: ScheduleModel, value: Expression, share: float, *, bounds: bool = False
-    ) -> bool:
+    def _minimise(self, model: ScheduleModel, value: Expression, share: float, *, bounds: bool = False) -> bool:
         """Run one stage; return whether it was solved to the end."""
         answer, spans = model.minimise(value, self.effort(share), self.offer)
         self._count(answer)

@@ -130,8 +130,7 @@ def _frame(problem: Problem, job: Job, plan: Plan | None) -> Problem:
         steps = {step.id for step in other.steps()}
         if steps & fixed.keys():
             tasks = tuple(
-                replace(task, steps=tuple(step for step in task.steps if step.id in fixed))
-                for task in other.tasks
+                replace(task, steps=tuple(step for step in task.steps if step.id in fixed)) for task in other.tasks
             )
             tasks = tuple(task for task in tasks if task.steps)
             holds = tuple(hold for hold in other.holds if hold.first in fixed and hold.last in fixed)
@@ -263,9 +262,7 @@ def _proposal(problem: Problem, job: Job, plan: Plan | None, rules: tuple[Rule, 
     """Return a change of one rule that makes the job possible; it was planned and checked."""
     frame = _frame(problem, job, plan)
     kinds = ("window", "deadline", "blocked", "job", "queue")
-    for rule in sorted(
-        (rule for rule in rules if rule.kind in kinds), key=lambda rule: kinds.index(rule.kind)
-    ):
+    for rule in sorted((rule for rule in rules if rule.kind in kinds), key=lambda rule: kinds.index(rule.kind)):
         if rule.kind in ("window", "deadline"):
             value = _least(frame, job, rule)
             if value is None:

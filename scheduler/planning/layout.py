@@ -68,9 +68,7 @@ class Layout:
         self._device = {device.id: device for device in problem.devices}
         self._unary_of: dict[str, int] = {}
         self._other_of: dict[tuple[str, str], int] = {}
-        self._stills = {
-            use.device for step in problem.steps() for mode in step.modes for use in mode.uses if use.still
-        }
+        self._stills = {use.device for step in problem.steps() for mode in step.modes for use in mode.uses if use.still}
         self._fixed = {fixed.step: fixed for fixed in problem.fixed}
         self._calendars()
         for job in problem.jobs:
@@ -250,9 +248,7 @@ class Layout:
                 atom = self._device_atom(hold.resource, False, 0, Run())
                 links.append((atom, hold.first, hold.last))
             elif hold.quantity:
-                links.append(
-                    ((self._other_of["resource", hold.resource], 0, 0, hold.quantity), hold.first, hold.last)
-                )
+                links.append(((self._other_of["resource", hold.resource], 0, 0, hold.quantity), hold.first, hold.last))
         for setting in job.settings:
             links.append(((self._setting(setting.device), 0, 0, setting.value), setting.first, setting.last))
         if self.module_locks:

@@ -257,9 +257,7 @@ class LiveTable:
 
     # --- what happens
 
-    def pin(
-        self, step: str, start: int, end: int, state: FixedState = "running", mode: int | None = None
-    ) -> bool:
+    def pin(self, step: str, start: int, end: int, state: FixedState = "running", mode: int | None = None) -> bool:
         """Record where a step really stands: it started, is late, or ended.
 
         Parameters

@@ -38,18 +38,14 @@ class Neighbourhoods:
             steps = list(job.steps())
             self._steps[job.id] = [step.id for step in steps]
             self._release[job.id] = job.release
-            self._devices[job.id] = frozenset(
-                use.device for step in steps for mode in step.modes for use in mode.uses
-            )
+            self._devices[job.id] = frozenset(use.device for step in steps for mode in step.modes for use in mode.uses)
 
     def draw(self, plan: Plan) -> frozenset[str]:
         """Return the ids of the jobs to free."""
         count = min(round(self.size), len(self.movable))
         if count >= len(self.movable):
             return frozenset(self.movable)
-        kind: Callable[[Plan, int], list[str]] = self.rng.choice(
-            (self._rivals, self._rivals, self._era, self._chance)
-        )
+        kind: Callable[[Plan, int], list[str]] = self.rng.choice((self._rivals, self._rivals, self._era, self._chance))
         return frozenset(kind(plan, count))
 
     def learn(self, solved: bool) -> None:
@@ -65,8 +61,7 @@ class Neighbourhoods:
     def _rivals(self, plan: Plan, count: int) -> list[str]:
         """A job that waits long, and those that use its devices while it is there or waits."""
         stretch = [
-            1 + (self._span(plan, job)[1] - self._release[job]) / max(self._alone[job], 1)
-            for job in self.movable
+            1 + (self._span(plan, job)[1] - self._release[job]) / max(self._alone[job], 1) for job in self.movable
         ]
         chosen = self.rng.choices(self.movable, weights=[value**2 for value in stretch])[0]
         low, high = self._release[chosen], self._span(plan, chosen)[1]
@@ -89,9 +84,7 @@ class Neighbourhoods:
         return self.rng.sample(list(self.movable), count)
 
 
-def near_jobs(
-    problem: Problem, plan: Plan, movable: Sequence[str], count: int
-) -> tuple[list[str], list[str]]:
+def near_jobs(problem: Problem, plan: Plan, movable: Sequence[str], count: int) -> tuple[list[str], list[str]]:
     """Return the jobs that start first, about `count` of them, and the others, both in order of their start.
 
     A job that is tied to others by rules of the problem stays with them.

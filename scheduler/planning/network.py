@@ -72,9 +72,7 @@ def arcs_of(
     return arcs
 
 
-def _range(
-    step: str, at_end: bool, shortest: Mapping[str, int], longest: Mapping[str, int]
-) -> tuple[int, int]:
+def _range(step: str, at_end: bool, shortest: Mapping[str, int], longest: Mapping[str, int]) -> tuple[int, int]:
     return (shortest[step], longest[step]) if at_end else (0, 0)
 
 

@@ -112,9 +112,7 @@ class Objective:
         total = 0
         for step, before in self.incumbent.starts.items():
             if before <= horizon and step in starts:
-                total += abs(starts[step] - before) + (
-                    modes.get(step, 0) != self.incumbent.modes.get(step, 0)
-                )
+                total += abs(starts[step] - before) + (modes.get(step, 0) != self.incumbent.modes.get(step, 0))
         return total
 
 
@@ -122,9 +120,7 @@ def mean_weighted_flow(problem: Problem, plan: Plan) -> float:
     """Return sum(w * flow) / sum(w) in ticks, without guard and tardiness, as benchmarks report it."""
     total = weights = 0
     for job in problem.jobs:
-        finish = max(
-            (plan.ends[step.id] for step in job.steps() if step.id in plan.ends), default=job.release
-        )
+        finish = max((plan.ends[step.id] for step in job.steps() if step.id in plan.ends), default=job.release)
         total += job.weight * (finish - job.release)
         weights += job.weight
     return total / weights if weights else 0.0

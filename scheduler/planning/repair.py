@@ -131,9 +131,7 @@ def _delay(table: MaskingTable, jobs: list[str], wanted: Mapping[int, tuple[int,
     for job in jobs:
         units = [index for index in table.job_units[job] if index in wanted]
         if units:
-            planned = max(
-                wanted[index][0] + table.units[index].variants[wanted[index][1]].span for index in units
-            )
+            planned = max(wanted[index][0] + table.units[index].variants[wanted[index][1]].span for index in units)
             total += table.jobs[job].weight * max(0, table.job_span(job)[1] - planned) ** 2
     return total
 

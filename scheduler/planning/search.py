@@ -64,8 +64,7 @@ class Evaluator:
         self.limit = [STRETCH_LIMIT * length for length in self.alone]
         ends = {fixed.step: fixed.end for fixed in problem.fixed}
         self.finish_floor = [
-            max((ends[step.id] for step in job.steps() if step.id in ends), default=problem.now)
-            for job in problem.jobs
+            max((ends[step.id] for step in job.steps() if step.id in ends), default=problem.now) for job in problem.jobs
         ]
         self.groups_of = [0] * len(problem.jobs)
         for group in groups:

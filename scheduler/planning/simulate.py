@@ -207,9 +207,7 @@ class Simulation:
             seed=self.seed,
             objective=self.objective,
         )
-        value = Objective(problem, self.objective, incumbent)(
-            incumbent.starts, incumbent.ends, incumbent.modes
-        )
+        value = Objective(problem, self.objective, incumbent)(incumbent.starts, incumbent.ends, incumbent.modes)
         if better.objective < value and not better.unplaced:
             self.live.adopt(better)
         self.outcome.replan_seconds.append(time.process_time() - begin)
@@ -250,9 +248,7 @@ class Simulation:
         now = self.live.now
         self.live.change(
             devices=tuple(
-                replace(one, blocked=(*one.blocked, Blocked(now, now + down, "failure")))
-                if one.id == device
-                else one
+                replace(one, blocked=(*one.blocked, Blocked(now, now + down, "failure"))) if one.id == device else one
                 for one in self.live.problem().devices
             )
         )

@@ -54,9 +54,7 @@ class Rule:
 
     def arcs(self, durations: Sequence[int]) -> Iterable[Arc]:
         """Yield the rule as arcs between starts."""
-        shift = (durations[self.first] if self.first_end else 0) - (
-            durations[self.second] if self.second_end else 0
-        )
+        shift = (durations[self.first] if self.first_end else 0) - (durations[self.second] if self.second_end else 0)
         if self.min is not None:
             yield self.first, self.second, self.min + shift
         if self.max is not None:
@@ -145,9 +143,7 @@ class Shop:
 
     def read(self, plan: Plan) -> Arrangement:
         """Return a plan by number."""
-        return Arrangement(
-            [plan.starts[name] for name in self.names], [plan.modes.get(name, 0) for name in self.names]
-        )
+        return Arrangement([plan.starts[name] for name in self.names], [plan.modes.get(name, 0) for name in self.names])
 
     def write(self, arrangement: Arrangement) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Return starts, ends and modes by id."""
@@ -210,9 +206,7 @@ def _take(
 
     `taker` is the step whose end frees them again.
     """
-    free = [
-        (starts[giver] + durations[giver] if giver >= 0 else -FAR, n) for n, (giver, _) in enumerate(pool)
-    ]
+    free = [(starts[giver] + durations[giver] if giver >= 0 else -FAR, n) for n, (giver, _) in enumerate(pool)]
     givers = []
     left = quantity
     for end, n in sorted(free, reverse=True):
@@ -321,9 +315,7 @@ class SliceModel:
             self.cp.add_exactly_one(self.chosen[i])
             # A variable of its own, since the ends of intervals (holds) have to be affine.
             self.end[i] = self.cp.new_int_var(0, self.last + self.worse, "")
-            length = sum(
-                option.duration * literal for option, literal in zip(options, self.chosen[i], strict=True)
-            )
+            length = sum(option.duration * literal for option, literal in zip(options, self.chosen[i], strict=True))
             self.cp.add(self.end[i] == start + length)
         self.cp.add(self.end[i] <= self.last - self.slide)
 
@@ -386,9 +378,7 @@ class SliceModel:
                 if literal is True:
                     interval = self.cp.new_fixed_size_interval_var(self.start[i], option.duration, "")
                 else:
-                    interval = self.cp.new_optional_fixed_size_interval_var(
-                        self.start[i], option.duration, literal, ""
-                    )
+                    interval = self.cp.new_optional_fixed_size_interval_var(self.start[i], option.duration, literal, "")
                 self._occupy(interval, option)
 
     def _reach(self, durations: list[int]) -> tuple[int, int]:

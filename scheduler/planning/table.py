@@ -305,9 +305,7 @@ class MaskingTable(Layout):
                 refusal = Refusal(index, None, "deadline")
                 continue
             # A variant that needs no repair is preferred, then one whose repair is possible.
-            key = finish + (
-                2 * NEVER if any(other not in movable for other in needs) else NEVER if needs else 0
-            )
+            key = finish + (2 * NEVER if any(other not in movable for other in needs) else NEVER if needs else 0)
             if key < best_key:
                 best, best_variant, best_key, best_needs = time, number, key, needs
         if best_variant < 0:

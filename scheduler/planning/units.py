@@ -100,9 +100,7 @@ def group_rigid(steps: Sequence[Step], lags: Iterable[Lag]) -> list[tuple[list[S
     return list(groups.values())
 
 
-def make_variants(
-    steps: list[Step], ties: list[Lag], atoms_of: Callable[[Step, int], list[Atom]]
-) -> list[Variant]:
+def make_variants(steps: list[Step], ties: list[Lag], atoms_of: Callable[[Step, int], list[Atom]]) -> list[Variant]:
     """Return one variant for each consistent combination of modes.
 
     Parameters
@@ -233,9 +231,7 @@ def pull_front(units: Sequence[Unit], order: list[int], index: int) -> list[int]
     return front + [other for other in order if other not in chosen]
 
 
-def hold_base(
-    first: str, last: str, lags: Iterable[Lag], shortest: dict[str, int], longest: dict[str, int]
-) -> int:
+def hold_base(first: str, last: str, lags: Iterable[Lag], shortest: dict[str, int], longest: dict[str, int]) -> int:
     """Return the least length in ticks of a hold: the longest path from `first` to `last`."""
     if first == last:
         return shortest[first]

@@ -62,7 +62,7 @@ def sign_in(page: Page, name: str) -> None:
     page.goto("/login")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.locator(".live")).to_have_text("live", timeout=15_000)
 
 
@@ -71,7 +71,7 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     page.goto("/login")
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill("not the password")
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("correct")
 
     sign_in(page, "ada")

@@ -48,9 +48,7 @@ def test_nothing_moves_after_a_confirmed_stop(lab: Bench) -> None:
 
     for turn in range(16):
         device, call = (
-            (pump, lambda: pump.dispense(2500, 100))
-            if turn % 2
-            else (axis, lambda: axis.down_to("stirrer.1"))
+            (pump, lambda: pump.dispense(2500, 100)) if turn % 2 else (axis, lambda: axis.down_to("stirrer.1"))
         )
         thread = threading.Thread(target=work, args=(call,))
         thread.start()

@@ -71,9 +71,7 @@ def test_a_mutated_plan_is_caught(change, kind, word):
 
 
 def one(*steps: Step, **rest) -> Problem:
-    inner = {
-        key: rest.pop(key) for key in ("holds", "settings", "release", "deadline", "lags") if key in rest
-    }
+    inner = {key: rest.pop(key) for key in ("holds", "settings", "release", "deadline", "lags") if key in rest}
     jobs = tuple(Job(f"j{s.id}", (Task(s.id, (s,)),)) for s in steps[1:])
     return Problem((Job("j", (Task("t", steps[:1]),), **inner), *jobs), **rest)
 

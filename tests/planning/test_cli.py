@@ -32,9 +32,7 @@ def shop(tmp_path):
 
 
 def test_solve_answers_in_file_order_and_check_accepts_the_answer(run, shop, tmp_path):
-    done = run(
-        "solve", shop, "--format", "jsp", "--policy", "masking", "--deterministic-limit", "0.01", "--json"
-    )
+    done = run("solve", shop, "--format", "jsp", "--policy", "masking", "--deterministic-limit", "0.01", "--json")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert (answer["objective"], answer["bound"], answer["gap"], answer["status"]) == (5, 5, 0.0, "optimal")

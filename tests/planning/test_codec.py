@@ -19,9 +19,7 @@ from scheduler.planning.validate import validate
 from .factory import KITCHEN_STARTS, job, kitchen_sink, plan_of, random_problem, step
 
 
-@pytest.mark.parametrize(
-    "problem", [kitchen_sink(), random_problem(1), random_problem(2)], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("problem", [kitchen_sink(), random_problem(1), random_problem(2)], ids=lambda p: p.name)
 def test_a_problem_survives_json(problem):
     validate(problem)
     assert load_problem(dump_problem(problem)) == problem

@@ -90,9 +90,7 @@ def test_everything_at_once_is_solved_and_verifies():
 def test_the_optimum_of_tiny_problems_is_the_one_that_trying_everything_finds(seed):
     problem = random_problem(seed, jobs=2, rich=False)
     jobs = tuple(replace(one, tasks=one.tasks[:1], lags=(), release=0) for one in problem.jobs)
-    jobs = tuple(
-        replace(one, tasks=(replace(one.tasks[0], steps=one.tasks[0].steps[:2]),), holds=()) for one in jobs
-    )
+    jobs = tuple(replace(one, tasks=(replace(one.tasks[0], steps=one.tasks[0].steps[:2]),), holds=()) for one in jobs)
     jobs = tuple(
         replace(
             one,

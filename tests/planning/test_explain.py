@@ -48,9 +48,7 @@ def test_it_waits_for_a_device_and_would_start_earlier_without_its_holder():
 
 
 def test_it_waits_for_a_running_job_that_nothing_can_move():
-    problem = lab(
-        job("a", step("a1", 20, "arm")), job("b", step("b1", 5, "arm")), fixed=(Fixed("a1", 0, 20),), now=5
-    )
+    problem = lab(job("a", step("a1", 20, "arm")), job("b", step("b1", 5, "arm")), fixed=(Fixed("a1", 0, 20),), now=5)
     plan = LiveTable(problem).plan()
     found = why_waiting(problem, plan, "b1")
     assert found.sentence() == "b1 waits for arm, which job a has for another 15 min."
@@ -67,8 +65,7 @@ def test_it_waits_for_maintenance_its_own_job_its_release_or_nothing():
     plan = LiveTable(problem).plan()
     assert why_waiting(problem, plan, "a1").reason == "maintenance"
     assert (
-        "without the blocked time of arm it would start 30 min earlier"
-        in why_waiting(problem, plan, "a1").sentence()
+        "without the blocked time of arm it would start 30 min earlier" in why_waiting(problem, plan, "a1").sentence()
     )
     assert why_waiting(problem, plan, "b2").holder_step == "b1"
     assert why_waiting(problem, plan, "c1").reason == "release"
@@ -107,9 +104,7 @@ def test_a_window_that_maintenance_cuts_gets_the_least_window_that_works():
         (job("j", step("s", 5, "slots*4")), "s needs 4 of slots, only 3 exist"),
         (job("j", step("s", 5), deadline=3), "even alone, job j ends 2 min after its deadline"),
         (
-            Job(
-                "j", (Task("t", (step("s", 5), step("u", 5))),), (Lag("s", "u", max=3), Lag("s", "u", min=9))
-            ),
+            Job("j", (Task("t", (step("s", 5), step("u", 5))),), (Lag("s", "u", max=3), Lag("s", "u", min=9))),
             "contradict each other by 6 ticks",
         ),
     ],

@@ -31,9 +31,7 @@ def lab(*jobs: Job, **rest) -> Problem:
 
 def test_insert_answers_with_start_and_finish_and_uses_gaps():
     live = LiveTable(lab())
-    assert (
-        live.insert(job("a", step("a1", 4, "arm", min_gap=6, max_gap=6), step("a2", 2, "arm"))).finish == 12
-    )
+    assert live.insert(job("a", step("a1", 4, "arm", min_gap=6, max_gap=6), step("a2", 2, "arm"))).finish == 12
     place = live.insert(job("b", step("b1", 5, "arm")))
     assert (place.start, place.finish) == (4, 9)
     assert check(live.problem(), live.plan()) == []
@@ -85,9 +83,7 @@ def test_a_rigid_block_follows_its_late_first_step():
 
 
 def test_removing_steps_frees_their_places_and_forgets_empty_jobs():
-    live = LiveTable(
-        lab(job("a", step("a1", 4, "arm"), step("a2", 3, "arm")), job("b", step("b1", 9, "arm")))
-    )
+    live = LiveTable(lab(job("a", step("a1", 4, "arm"), step("a2", 3, "arm")), job("b", step("b1", 9, "arm"))))
     live.remove(["a2"])
     assert set(live.plan().starts) == {"a1", "b1"}
     live.remove(["a1"])
@@ -171,9 +167,7 @@ def test_a_random_life_always_keeps_every_rule(seed):
             if set(states) == {"completed"}:
                 live.forget(name)
                 live_jobs.discard(name)
-        bad = [
-            v for v in check(live.problem(), live.plan()) if v.kind not in ("lag_max", "window", "missing")
-        ]
+        bad = [v for v in check(live.problem(), live.plan()) if v.kind not in ("lag_max", "window", "missing")]
         assert not bad, (now, bad)
         assert not live.unplaced
     assert not live_jobs

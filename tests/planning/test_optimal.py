@@ -71,9 +71,7 @@ def test_a_bound_is_never_above_an_optimum_found_elsewhere(seed, objective):
 
 
 def test_flow_comes_before_makespan_and_makespan_before_churn():
-    problem = Problem(
-        (job("long", step("l", 9, "arm")), job("short", step("s", 2, "arm"), weight=3)), (Device("arm"),)
-    )
+    problem = Problem((job("long", step("l", 9, "arm")), job("short", step("s", 2, "arm"), weight=3)), (Device("arm"),))
     before = make_plan(problem, "fcfs")
     plan = make_plan(problem, "optimal", incumbent=before)
     assert plan.starts == {"s": 0, "l": 2}
@@ -99,9 +97,7 @@ def test_what_is_about_to_start_stays_where_it_is_if_nothing_is_gained():
 def test_the_same_seed_and_deterministic_limit_give_the_same_bytes(objective):
     problem = make_load(8, seed=4)
     plans = {
-        dump_plan(
-            make_plan(problem, "optimal", limits=Limits(deterministic=0.4), seed=3, objective=objective)
-        )
+        dump_plan(make_plan(problem, "optimal", limits=Limits(deterministic=0.4), seed=3, objective=objective))
         for _ in range(3)
     }
     assert len(plans) == 1
@@ -126,9 +122,7 @@ def test_many_jobs_are_improved_by_neighbourhoods_and_the_near_horizon():
 def test_it_stops_when_told_and_when_it_no_longer_pays():
     problem = make_load(30, seed=2)
     began = time.monotonic()
-    plan = make_plan(
-        problem, "optimal", limits=Limits(wall=500.0, stop=lambda: time.monotonic() > began + 1.0)
-    )
+    plan = make_plan(problem, "optimal", limits=Limits(wall=500.0, stop=lambda: time.monotonic() > began + 1.0))
     assert not hard_violations(problem, plan)
     tired = make_plan(make_load(3, seed=1), "optimal", limits=Limits(wall=500.0, patience=0.5))
     assert tired.status in ("optimal", "feasible")

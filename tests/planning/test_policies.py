@@ -48,8 +48,7 @@ def test_fcfs_has_one_job_in_the_lab_at_a_time_and_backfill_one_task_in_a_module
     problem = make_load(5, 1)
     plan = make_plan(problem, "fcfs")
     spans = sorted(
-        (min(plan.starts[s.id] for s in one.steps()), max(plan.ends[s.id] for s in one.steps()))
-        for one in problem.jobs
+        (min(plan.starts[s.id] for s in one.steps()), max(plan.ends[s.id] for s in one.steps())) for one in problem.jobs
     )
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
     plan = make_plan(problem, "backfill")
@@ -161,9 +160,7 @@ def test_names_and_malformed_problems_are_refused():
 
 
 def test_a_job_without_a_place_is_named_and_the_others_are_planned():
-    problem = Problem(
-        (job("a", step("a1", 4, "slots*9")), job("b", step("b1", 4))), resources=kitchen_sink().resources
-    )
+    problem = Problem((job("a", step("a1", 4, "slots*9")), job("b", step("b1", 4))), resources=kitchen_sink().resources)
     plan = make_plan(problem)
     assert set(plan.unplaced) == {"a"}
     assert plan.starts == {"b1": 0}

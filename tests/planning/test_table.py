@@ -135,9 +135,7 @@ def test_a_crowded_table_agrees_with_one_that_tries_every_tick(seed):
         steps = []
         for n in range(rng.randint(1, 3)):
             gap = rng.choice((0, 0, 3, 8))
-            steps.append(
-                step(f"{number}.{n}", rng.randint(1, 9), f"d{rng.randrange(3)}", min_gap=gap, max_gap=gap)
-            )
+            steps.append(step(f"{number}.{n}", rng.randint(1, 9), f"d{rng.randrange(3)}", min_gap=gap, max_gap=gap))
         jobs.append(job(str(number), *steps, release=rng.choice((0, 0, 0, 40, 150))))
     table = MaskingTable(Problem(tuple(jobs), tuple(Device(f"d{n}") for n in range(3))))
     busy: set[tuple[str, int]] = set()
@@ -172,9 +170,7 @@ def offsets(one: Job) -> list[int]:
 def test_after_a_jump_the_same_step_is_checked_again_at_the_new_time():
     """The trap of the first prototype: a conflict on one device moves the chain onto another conflict."""
     fixed = [("a0", "x", 0, 4), ("a1", "x", 6, 9), ("b0", "y", 5, 8), ("b1", "y", 10, 12)]
-    busy = [
-        Job(name, (Task(name, (step(name, end - start, device),)),)) for name, device, start, end in fixed
-    ]
+    busy = [Job(name, (Task(name, (step(name, end - start, device),)),)) for name, device, start, end in fixed]
     mine = job("j", step("s", 2, "x", max_gap=0), step("t", 2, "y"))
     problem = Problem(
         (*busy, mine),
@@ -223,8 +219,7 @@ def contents(table: MaskingTable) -> list:
     """What all calendars hold."""
     unary = [repr((calendar.starts, calendar.ends)) for calendar in table.unary]
     other = [
-        tuple(getattr(calendar, name) for name in calendar.__slots__ if name != "closed")
-        for calendar in table.other
+        tuple(getattr(calendar, name) for name in calendar.__slots__ if name != "closed") for calendar in table.other
     ]
     return [*unary, *map(repr, other)]
 

@@ -59,9 +59,7 @@ def test_b_greedy_insertion_at_vial_level_gives_the_stated_flow(octopus):
     """20.43 h is what the reference model gives: another value means that a rule is missing or too many."""
     problem = experiment_b(octopus["B"])
     outcome = Simulation(problem, None).run()
-    assert sum(outcome.finish[job.id] - job.release for job in problem.jobs) / 36000 == pytest.approx(
-        20.43, abs=0.01
-    )
+    assert sum(outcome.finish[job.id] - job.release for job in problem.jobs) / 36000 == pytest.approx(20.43, abs=0.01)
     assert check(problem, outcome.plan()) == []
 
 

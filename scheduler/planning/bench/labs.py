@@ -29,9 +29,7 @@ HOUR = 120
 def octopus(settings: Settings) -> Table:
     """OCTOPUS's experiments A and B: published, reproduced and ours."""
     data = json.loads((settings.folder() / "octopus-experiments.json").read_text(encoding="utf-8"))
-    table = Table(
-        "OCTOPUS (sum of flow in h)", ("experiment", "policy", "sum of flow", "makespan", "published")
-    )
+    table = Table("OCTOPUS (sum of flow in h)", ("experiment", "policy", "sum of flow", "makespan", "published"))
     limits = Limits(cpu=settings.cpu)
     for parallel in (False, True):
         problem = experiment_a(data["A"], parallel=parallel)
@@ -43,9 +41,7 @@ def octopus(settings: Settings) -> Table:
     table.add("B", "fcfs as printed", sum_flow_hours(printed), "", 147.02)
     table.add("B", "fcfs corrected", sum_flow_hours(corrected), "", 108.41)
     spans = Replay(data["B"]).run()
-    table.add(
-        "B", "closed_packing replay", sum_flow_hours(spans), max(s.finish for s in spans.values()) / 60, 21.29
-    )
+    table.add("B", "closed_packing replay", sum_flow_hours(spans), max(s.finish for s in spans.values()) / 60, 21.29)
     problem = experiment_b(data["B"])
     published_flow = {str(row[0]): row[6] for row in data["B"]["published_per_job_h"]["rows"]}
     for chosen in (None, settings.policy):
@@ -54,22 +50,14 @@ def octopus(settings: Settings) -> Table:
         name = f"{chosen} on arrival" if chosen else "insert on arrival"
         table.add("B vial", name, sum(flows.values()), max(outcome.finish.values()) / 36000, 21.29)
         lengths = alone(problem)
-        over = [
-            job
-            for job, flow in flows.items()
-            if flow > max(1.2 * published_flow[job], 1.6 * lengths[job] / 36000)
-        ]
-        table.notes.append(
-            f"{name}: rules broken {len(check(problem, outcome.plan()))}, jobs over the guard {over}"
-        )
+        over = [job for job, flow in flows.items() if flow > max(1.2 * published_flow[job], 1.6 * lengths[job] / 36000)]
+        table.notes.append(f"{name}: rules broken {len(check(problem, outcome.plan()))}, jobs over the guard {over}")
     return table
 
 
 def loads(settings: Settings) -> Table:
     """Batch loads of 10 to 50 jobs, every policy, lab objective."""
-    return _batch(
-        settings, [(n, seed, False) for n in (10, 20, 50) for seed in range(1, settings.seeds + 1)], "lab"
-    )
+    return _batch(settings, [(n, seed, False) for n in (10, 20, 50) for seed in range(1, settings.seeds + 1)], "lab")
 
 
 def vial(settings: Settings) -> Table:
@@ -172,16 +160,12 @@ def loose(problem: Problem) -> Problem:
 
 def fairshare(settings: Settings) -> Table:
     """One user floods, three bring little: stretch with equal weights and with fair-share weights."""
-    table = Table(
-        "fair share (stretch = flow / time alone)", ("seed", "weights", "flooding", "light", "makespan h")
-    )
+    table = Table("fair share (stretch = flow / time alone)", ("seed", "weights", "flooding", "light", "makespan h"))
     for seed in settings.each(range(1, settings.seeds + 1), "fair share"):
         problem = _flood(seed)
         lengths = alone(problem)
         for name, share in (("first come", None), ("equal", 1), ("fair share", 8)):
-            jobs = tuple(
-                replace(job, weight=share if share and job.user != "user0" else 1) for job in problem.jobs
-            )
+            jobs = tuple(replace(job, weight=share if share and job.user != "user0" else 1) for job in problem.jobs)
             policy = "masking" if share else None
             outcome = Simulation(replace(problem, jobs=jobs), policy, limits=Limits(deterministic=0.02)).run()
             stretch: dict[bool, list[float]] = {True: [], False: []}

@@ -63,8 +63,5 @@ def read_fjsp(path: Path) -> Problem:
     return _problem(
         path,
         machines,
-        [
-            [tuple(Mode(time, (Use(f"m{machine - base}"),)) for machine, time in op) for op in chain]
-            for chain in chains
-        ],
+        [[tuple(Mode(time, (Use(f"m{machine - base}"),)) for machine, time in op) for op in chain] for chain in chains],
     )

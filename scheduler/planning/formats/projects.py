@@ -75,9 +75,7 @@ def read_rcpsp_max(path: Path) -> Problem:
     steps = []
     for row in rows[count + 1 : 2 * count + 1]:
         numbers = [int(word) for word in row]
-        demands = tuple(
-            Demand(f"R{k + 1}", need) for k, need in enumerate(numbers[3 : 3 + resources]) if need
-        )
+        demands = tuple(Demand(f"R{k + 1}", need) for k, need in enumerate(numbers[3 : 3 + resources]) if need)
         steps.append(Step(str(numbers[0]), (Mode(numbers[2], demands=demands),)))
     capacities = [int(word) for word in rows[2 * count + 1]]
     kinds = [Resource(f"R{k + 1}", capacity) for k, capacity in enumerate(capacities[:resources])]

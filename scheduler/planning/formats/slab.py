@@ -23,11 +23,7 @@ from scheduler.planning.problem import (
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            row
-            for row in csv.DictReader(file, delimiter="\t")
-            if any((v or "").strip() for v in row.values())
-        ]
+        return [row for row in csv.DictReader(file, delimiter="\t") if any((v or "").strip() for v in row.values())]
 
 
 def read_slab(path: Path) -> Problem:

@@ -183,9 +183,7 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
         when = [min((starts[s.id] for s in job.steps() if s.id in starts), default=1 << 60) for job in jobs]
         orders.append(sorted(numbers, key=lambda n: (when[n], jobs[n].release, n)))
     orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release, n)))
-    orders.append(
-        sorted(numbers, key=lambda n: (first[n], jobs[n].release + length[jobs[n].id] / weight[n], n))
-    )
+    orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release + length[jobs[n].id] / weight[n], n)))
     orders.append(sorted(numbers, key=lambda n: (first[n], length[jobs[n].id] / weight[n], n)))
     orders.append(sorted(numbers, key=lambda n: (first[n], -length[jobs[n].id], n)))
     work = _busiest_work(table, groups)

@@ -95,9 +95,7 @@ def make_job(name: str, rng: random.Random, *, vial: bool = False) -> tuple[Job,
         project=user,
         weight=weight,
     )
-    arm = sum(
-        step.modes[0].duration for step in job.steps() for use in step.modes[0].uses if use.device == "ARM1"
-    )
+    arm = sum(step.modes[0].duration for step in job.steps() for use in step.modes[0].uses if use.device == "ARM1")
     return job, arm
 
 

@@ -42,9 +42,7 @@ def experiment_a(data: Mapping[str, Any], *, parallel: bool) -> Problem:
                 lags.append(Lag(tasks[-2].steps[-1].id, steps[0].id))
         jobs.append(Job(str(number), tuple(tasks), tuple(lags)))
     devices = tuple(Device(module) for module in data["duration"])
-    return Problem(
-        tuple(jobs), devices, tick=1800.0, name=f"octopus-A-{'parallel' if parallel else 'serial'}"
-    )
+    return Problem(tuple(jobs), devices, tick=1800.0, name=f"octopus-A-{'parallel' if parallel else 'serial'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,7 @@ def experiment_b(data: Mapping[str, Any]) -> Problem:
     jobs = tuple(_VialJob(row).job() for row in submissions(data))
     names = ("arm", "vial_storage", "linear_actuator", "pump", "pipette", "spectrometer")
     slots = Resource("vial_slots", data["modules"]["BatchSynthesis"]["vial_slots"])
-    return Problem(
-        jobs, tuple(Device(name) for name in names), (slots,), tick=VIAL_TICK, name="octopus-B-vial"
-    )
+    return Problem(jobs, tuple(Device(name) for name in names), (slots,), tick=VIAL_TICK, name="octopus-B-vial")
 
 
 def _ticks(seconds: float) -> int:
@@ -168,9 +164,7 @@ class _VialJob:
                 after = [_step(f"{name}.transfer", 40.1, "arm", block=True), *_spectrum(name)]
             else:
                 after = [_step(f"{name}.store", 48.0, "arm", "vial_storage")]
-            self.tasks.append(
-                Task(f"{name} after", tuple(after), module="UV" if measured else "BatchSynthesis")
-            )
+            self.tasks.append(Task(f"{name} after", tuple(after), module="UV" if measured else "BatchSynthesis"))
             self.lags.append(Lag(unload.id, after[0].id))
             ends.append(after[-1].id)
         for chain in (firsts, *adds, unloads):
