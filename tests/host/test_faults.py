@@ -213,9 +213,15 @@ def test_a_device_that_does_not_answer_is_offline_until_it_does(tmp_path: Path, 
     with bench_of(tmp_path / "host", mongo_url, redis_url) as host:
         wait_for(lambda: host.device_state("second_arm") == "idle")
         assert host.device_state("arm") == "offline"
-        unplugged.unlink()
-        wait_for(lambda: host.device_state("arm") == "idle")
+        order = host.order("moves", {"count": 1})
+        host.send(order)
+        assert host.run(host.order("noop"))["state"] == "completed"
+        # It waits for its device instead of losing its sample.
+        assert host.attempt(order.attempt_id) is None
         assert host.commands() == []
+        unplugged.unlink()
+        assert host.closed(order.attempt_id)["state"] == "completed"
+        wait_for(lambda: host.device_state("arm") == "idle")
 
 
 # ---------------------------------------------------------------------- a host that cannot run
