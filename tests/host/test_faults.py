@@ -16,7 +16,7 @@ from modules.contract.messages import Attempt
 from modules.host.standstill import STANDSTILL_S
 from tests.services import MongoServer, RedisServer
 
-from .harness import ROOT, HostBench, bench_of, wait_for
+from .harness import ROOT, HostBench, bench_of, step, wait_for
 
 
 @pytest.fixture
@@ -215,7 +215,8 @@ def test_a_device_that_does_not_answer_is_offline_until_it_does(tmp_path: Path, 
         assert host.device_state("arm") == "offline"
         order = host.order("moves", {"count": 1})
         host.send(order)
-        assert host.run(host.order("noop"))["state"] == "completed"
+        other = host.order("noop", steps=[step("noop", {"second_arm": "use"})])
+        assert host.run(other)["state"] == "completed"
         # It waits for its device instead of losing its sample.
         assert host.attempt(order.attempt_id) is None
         assert host.commands() == []
