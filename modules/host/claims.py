@@ -164,7 +164,7 @@ class Claimer:
             if past_deadline(run.order):
                 log.info("%s waited for its devices beyond its deadline and is dropped", run.attempt_id)
                 self._known.discard(run.attempt_id)
-            elif room and self._bench.guard.reserve(run, run.devices):
+            elif room and self._bench.rack.usable(run.devices) and self._bench.guard.reserve(run, run.devices):
                 run.claimed_lab_s = self._bench.clock.now()
                 ready.append(run)
             else:

@@ -51,6 +51,14 @@ class Rack:
             for device, state in self._states.items()
         }
 
+    def usable(self, devices: Mapping[str, str]) -> bool:
+        """Whether all devices that are to be used answer: a step on one that does not would only lose its sample."""
+        return all(
+            self._states.get(device) == "idle"
+            for device, mode in devices.items()
+            if mode == "use" and device not in self._on_grant
+        )
+
     def note_error(self, error: BaseException) -> None:
         """Remember which device an error came from."""
         device = getattr(error, "device", None)

@@ -16,7 +16,7 @@ from modules.contract.messages import Attempt
 from modules.host.standstill import STANDSTILL_S
 from tests.services import MongoServer, RedisServer
 
-from .harness import ROOT, HostBench, bench_of, wait_for
+from .harness import ROOT, HostBench, bench_of, step, wait_for
 
 
 @pytest.fixture
@@ -213,9 +213,16 @@ def test_a_device_that_does_not_answer_is_offline_until_it_does(tmp_path: Path, 
     with bench_of(tmp_path / "host", mongo_url, redis_url) as host:
         wait_for(lambda: host.device_state("second_arm") == "idle")
         assert host.device_state("arm") == "offline"
-        unplugged.unlink()
-        wait_for(lambda: host.device_state("arm") == "idle")
+        order = host.order("moves", {"count": 1})
+        host.send(order)
+        other = host.order("noop", steps=[step("noop", {"second_arm": "use"})])
+        assert host.run(other)["state"] == "completed"
+        # It waits for its device instead of losing its sample.
+        assert host.attempt(order.attempt_id) is None
         assert host.commands() == []
+        unplugged.unlink()
+        assert host.closed(order.attempt_id)["state"] == "completed"
+        wait_for(lambda: host.device_state("arm") == "idle")
 
 
 # ---------------------------------------------------------------------- a host that cannot run
