@@ -278,8 +278,10 @@ class Improver:
         else:
             model.cp.add(model.windows() <= plan.objective[1])
             value = self._time(model)
-        counted = self.request.limits.deterministic is not None
-        effort = Effort(None if counted else 2 * PART_WORK, PART_WORK, 1, seed, self.over, light=True)
+        left = self.effort(1.0).work
+        counted = left is not None
+        work = PART_WORK if left is None else min(PART_WORK, left)
+        effort = Effort(None if counted else 2 * PART_WORK, work, 1, seed, self.over, light=True)
         return model.minimise(value, effort)
 
     # --- time slices
