@@ -67,3 +67,34 @@ def test_list_users_shows_tokens_without_secrets() -> None:
     assert listed["lab_roles"] == ["operator"]
     assert listed["tokens"][0]["id"] in run("list_users", "--tokens")
     assert secret not in json.dumps(listed)
+
+
+def test_an_admin_s_first_hour_at_the_command_line() -> None:
+    run("create_user", "ann")
+    assert json.loads(run("lab_settings", "sign_up=invitation", 'mfa_for=["operator"]'))["mfa_for"] == ["operator"]
+    assert run("create_project", "team", "--admin", "ann").strip() == "team"
+    assert "/invitation/" in run("invite", "new@example.org", "--project", "team")
+    assert "7" in run("set_quota", "--project", "team", "--open-jobs", "7")
+    assert json.loads(run("lab_settings"))["sign_up"] == "invitation"
+    assert "nothing changed or missing" in run("audit", "verify")
+    assert "quota.set" in run("audit", "show", "--project", "team")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("lab_settings", "sign_up=everybody"),
+        ("lab_settings", "nonsense"),
+        ("create_project", "../x", "--admin", "ann"),
+        ("create_project", "team", "--admin", "nobody"),
+        ("invite", "nonsense"),
+        ("invite", "a@example.org", "--project", "nothing"),
+        ("set_quota", "--user", "nobody"),
+        ("set_quota", "--user", "ann", "--open-jobs", "-1"),
+        ("set_quota", "--user", "ann", "--module-hours", "nan"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong: tuple[str, ...]) -> None:
+    run("create_user", "ann")
+    with pytest.raises(CommandError):
+        run(*wrong)
