@@ -69,6 +69,9 @@ MAX_IDS_PER_QUERY = 1_000
 CLAIM_TRIES = 3
 
 _DUPLICATE_KEY = 11000
+_OUT_OF_DISK_SPACE = 14031
+_PASSES = re.compile(r"disk is full|no space left|database is locked|disk I/O error", re.IGNORECASE)
+"""What a store says that cannot write anything at the moment; the stand-in has one error code for all refusals."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FLOAT = "__float__"
 _VALUE = "__value__"
@@ -160,6 +163,8 @@ class DocumentStore:
                 if details.get("writeConcernErrors"):
                     raise StoreUnavailableError(f"{collection}: written, but not acknowledged by a majority") from error
                 for problem in details.get("writeErrors", []):
+                    if _passes(problem):
+                        raise StoreUnavailableError(f"{collection}: {problem['errmsg']}") from error
                     if problem["code"] != _DUPLICATE_KEY:
                         raise DocumentRefusedError(f"{collection}: {problem['errmsg']}") from error
                     inserted[problem["index"]] = False
@@ -300,9 +305,18 @@ def _translated() -> Iterator[None]:
     except (DocumentTooLarge, BSONError, OverflowError, UnicodeEncodeError, DuplicateKeyError) as error:
         raise DocumentRefusedError(f"the document cannot be stored: {error}") from error
     except OperationFailure as error:
+        details = error.details or {"errmsg": str(error)}
+        for problem in details.get("writeErrors") or [details]:
+            if _passes(problem):
+                raise StoreUnavailableError(f"the document store cannot write now: {problem['errmsg']}") from error
         raise DocumentRefusedError(f"the document store refuses: {error}") from error
     except PyMongoError as error:
         raise StoreError(f"the document store failed: {error}") from error
+
+
+def _passes(problem: Mapping[str, Any]) -> bool:
+    """Whether the same write may succeed later: the server refuses because of its own state, not of the document."""
+    return problem.get("code") == _OUT_OF_DISK_SPACE or bool(_PASSES.search(str(problem.get("errmsg", ""))))
 
 
 def _checked(document: Mapping[str, Any]) -> Document:

@@ -102,7 +102,7 @@ def _run(program: str, *arguments: str, environment: dict[str, str] | None = Non
 
 
 def _migrations() -> None:
-    environment = {"OCTOLAB_SECRET_KEY": "only-to-look-at-models", "DJANGO_SETTINGS_MODULE": "octolab.settings"}
+    environment = {"OCTOLAB_SECRET_KEY": "only-to-look-at-models", "OCTOLAB_DATABASE_URL": "sqlite://:memory:"}
     _run("python", "manage.py", "makemigrations", "--check", "--dry-run", environment=environment)
 
 

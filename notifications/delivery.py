@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import DatabaseError, close_old_connections
-from django.db.models import Min
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from scheduler.models import Job
@@ -41,19 +41,20 @@ def retry_after(tries: int) -> timedelta:
     return min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(tries - 1, 30))
 
 
+def _due(now: datetime) -> Q:
+    """Select what is to be sent now: also what is due later than any pause lasts, for then the clock was set back."""
+    return Q(Q(next_try_at__lte=now) | Q(next_try_at__gt=now + LONGEST_RETRY), delivered_at=None, gave_up_at=None)
+
+
 def due_channels(now: datetime) -> list[UUID]:
     """Return the channels that have something to deliver, the ones with fewest failures first."""
-    due = Notification.objects.filter(
-        delivered_at=None, gave_up_at=None, next_try_at__lte=now, channel__isnull=False
-    ).values("channel_id")
+    due = Notification.objects.filter(_due(now), channel__isnull=False).values("channel_id")
     return [row["channel_id"] for row in due.annotate(fewest=Min("tries")).order_by("fewest", "channel_id")]
 
 
 def deliver_channel(channel_id: UUID, send: transport.Transport) -> int:
     """Deliver what is due for a channel, until a try fails for a passing reason; return how many were delivered."""
-    due = Notification.objects.filter(
-        channel_id=channel_id, delivered_at=None, gave_up_at=None, next_try_at__lte=timezone.now()
-    )
+    due = Notification.objects.filter(_due(timezone.now()), channel_id=channel_id)
     delivered = 0
     for notification in due.select_related("channel", "user").order_by("created_at", "id")[:_PER_CHANNEL]:
         if not claim(notification):

@@ -9,3 +9,7 @@ class SchedulerConfig(AppConfig):
     """See the package's docstring."""
 
     name = "scheduler"
+
+    def ready(self) -> None:
+        """Have every wish noted in the audit log, whichever service writes it down."""
+        from .services import audited  # noqa: F401

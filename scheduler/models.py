@@ -92,6 +92,10 @@ class Job(models.Model):
     """Run by hand by an operator: may use devices that its owner holds under a lock, and devices in quarantine."""
     ending = models.JSONField(null=True)
     """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
+    weight = models.JSONField(null=True)
+    """Why it stands where it does: the parts of its weight when the plan was last made."""
+    by_agent = models.BooleanField(default=False)
+    """Whether it was submitted with the token of an automatic agent."""
     placed = models.BooleanField(default=False)
     """Whether the scheduler has taken it into its plan."""
 
@@ -103,6 +107,8 @@ class Job(models.Model):
             models.Index(fields=["state", "id"]),
             models.Index(fields=["owner", "-id"]),
             models.Index(fields=["project", "-id"]),
+            models.Index(fields=["owner", "state"]),
+            models.Index(fields=["project", "state"]),
             models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
@@ -323,3 +329,6 @@ class Event(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["job", "seq"])]
+
+
+from .accounting.models import RecentUse, Usage  # noqa: E402, F401 - Django looks for models here

@@ -42,7 +42,8 @@ def update_rows(
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
         if cursor.rowcount != len(values):
-            raise RowsChangedError(f"{len(values) - cursor.rowcount} of {len(values)} {model.__name__} rows had changed")
+            changed = len(values) - cursor.rowcount
+            raise RowsChangedError(f"{changed} of {len(values)} {model.__name__} rows had changed")
     return len(values)
 
 
@@ -55,12 +56,12 @@ def _update(
     if extra:
         condition += f" AND {extra}"
     # Table and columns come from the model, never from data.
-    return f"UPDATE {_table(model)} SET {sets} WHERE {condition}", _converters(model, (*fields, *where))  # noqa: S608
+    return f"UPDATE {_table(model)} SET {sets} WHERE {condition}", for_storing(model, (*fields, *where))  # noqa: S608
 
 
 def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, given as the values of ``fields``."""
-    converters = _converters(model, tuple(fields))
+    converters = for_storing(model, tuple(fields))
     values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
     if not values:
         return
@@ -79,7 +80,8 @@ def _column(model: type[models.Model], name: str) -> str:
 
 
 @cache
-def _converters(model: type[models.Model], fields: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
+def for_storing(model: type[models.Model], fields: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
+    """Return for each field what turns a Python value into what the database driver takes."""
     return tuple(_converter(model._meta.get_field(name)) for name in fields)
 
 

@@ -59,3 +59,11 @@ def _no_throttle_from_the_test_before() -> None:
     from django.core.cache import cache
 
     cache.clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the relational database: ``deploy/test`` runs it on SQLite and on PostgreSQL."""
+    fixtures = {"db", "transactional_db", "django_db_setup"}
+    for item in items:
+        if item.get_closest_marker("django_db") or fixtures & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")

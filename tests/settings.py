@@ -17,4 +17,9 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
+if DATABASES["default"]["ENGINE"] == "octolab.sqlite":  # noqa: F405
+    # In memory, shared by the threads of a process. Who runs tests in parallel appends the worker's name, here to a
+    # parameter that SQLite ignores.
+    DATABASES["default"]["TEST"] = {"NAME": "file:octolab?mode=memory&cache=shared&worker="}  # noqa: F405
+
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405

@@ -20,6 +20,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 
 from . import services
+from .audit import came_from
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 from .permissions import LOGGED_IN, PUBLIC, has_scope, needs, project_role, require
 from .throttling import LOCKED_OUT, PasswordThrottle, retry_after_s
@@ -122,6 +123,7 @@ def _who_makes_a_token(request: Request, wish: dict[str, Any]) -> User:
             raise Problem(429, "locked-out", LOCKED_OUT, headers={"Retry-After": str(retry_after_s())})
         if user is None:
             raise AuthenticationFailed("The user name or the password is wrong.")
+        came_from(user, "password")
         return cast("User", user)
     if isinstance(request.auth, Token):
         raise PermissionDenied("A token cannot make another. Send username and password.")

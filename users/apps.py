@@ -9,3 +9,7 @@ class UsersConfig(AppConfig):
     """Accounts, tokens, projects and roles."""
 
     name = "users"
+
+    def ready(self) -> None:
+        """Have log-ins noted."""
+        from .audit import signals  # noqa: F401

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from octolab.addresses import client_address
 
+from .audit import came_from
 from .models import Membership, Token, User
 
 LAST_USE_GRAIN = timedelta(minutes=1)
@@ -36,9 +37,11 @@ class TokenAuthentication(KnoxTokenAuthentication):
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
         """Return the user and the token, or None if the header names no token."""
         found = super().authenticate(request)
-        view = (request.parser_context or {}).get("view")
-        if found is not None and not getattr(view, "writes_nothing", False):
-            _note_use(found[1], client_address(request))
+        if found is not None:
+            came_from(found[0], f"token {found[1].uid}")
+            view = (request.parser_context or {}).get("view")
+            if not getattr(view, "writes_nothing", False):
+                _note_use(found[1], client_address(request))
         return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:

@@ -98,6 +98,12 @@ class Project(models.Model):  # type: ignore[django-manager-missing]
         related_name="personal_project",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    share = models.FloatField(default=1.0)
+    """Its part of the lab, in proportion to those of the other projects that want something at the time."""
+    shows_names = models.BooleanField(default=False)
+    """Whether everybody in the lab may see the names of its jobs in the plan."""
+    policy = models.JSONField(default=dict, blank=True)
+    """What its jobs may use, and what an operator has to approve: :class:`users.policies.rules.Rules`."""
 
     objects = ProjectQuerySet.as_manager()
 
@@ -143,5 +149,12 @@ class Token(AbstractAuthToken):
     scopes = models.JSONField(default=list)
     project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.CASCADE)
     """If set, the token works for this project alone, and only while its user is a member."""
+    agent = models.BooleanField(default=False)
+    """Whether a program decides what it submits: projects can require that a person approves its jobs."""
     last_used_at = models.DateTimeField(null=True)
     last_address = models.GenericIPAddressField(null=True)
+
+
+# Django looks for models here.
+from .audit.models import AuditEntry, AuditHead  # noqa: E402, F401
+from .policies.models import LabPolicy, Quota  # noqa: E402, F401

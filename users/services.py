@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from .audit import note
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 
 DEFAULT_SCOPES: tuple[str, ...] = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.RESULTS_READ, Scope.DEVICES_READ)
@@ -64,6 +65,7 @@ def create_user(
         user.save()
         project = Project.objects.create(slug=_free_slug(user.username), name=user.username, personal_of=user)
         Membership.objects.create(user=user, project=project, role=ProjectRole.ADMIN)
+        note("user.create", user.username, email=bool(email))
         if operator:
             set_lab_role(user, LabRole.Role.OPERATOR)
         if admin:
@@ -82,12 +84,31 @@ def _free_slug(username: str) -> str:
 
 def set_lab_role(user: User, role: str, modules: list[str] | None = None) -> LabRole:
     """Make the user an operator (of the named modules, or of all) or an administrator of the lab."""
-    return LabRole.objects.update_or_create(user=user, role=role, defaults={"modules": modules})[0]
+    with transaction.atomic():
+        row = LabRole.objects.update_or_create(user=user, role=role, defaults={"modules": modules})[0]
+        note("labrole.give", user.username, role=str(role), modules=modules)
+    return row
+
+
+def take_lab_role(user: User, role: str) -> None:
+    """Take a role in the lab away, at once."""
+    with transaction.atomic():
+        if LabRole.objects.filter(user=user, role=role).delete()[0]:
+            note("labrole.take", user.username, role=str(role))
 
 
 def deactivate(user: User) -> None:
     """Lock an account: its password, sessions and tokens stop working at once. Nothing is deleted."""
-    User.objects.filter(pk=user.pk).update(is_active=False)
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        note("user.deactivate", user.username)
+
+
+def activate(user: User) -> None:
+    """Unlock an account. Tokens that have not expired work again."""
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(is_active=True)
+        note("user.activate", user.username)
 
 
 def create_token(
@@ -125,16 +146,20 @@ def create_token(
         raise AccountError("project", "You are no member of such a project.")
     if expires_at is not None and expires_at <= timezone.now():
         raise AccountError("expires_at", "The expiry has passed already.")
-    token, secret = Token.objects.create(user, expiry=None, name=name, scopes=chosen, project=project)
-    if expires_at is not None:
-        token.expiry = expires_at
-        token.save(update_fields=["expiry"])
+    with transaction.atomic():
+        token, secret = Token.objects.create(user, expiry=None, name=name, scopes=chosen, project=project)
+        if expires_at is not None:
+            token.expiry = expires_at
+            token.save(update_fields=["expiry"])
+        note("token.create", token.uid, project=project, of=user.username, name=name, scopes=chosen, until=expires_at)
     return token, secret
 
 
 def revoke_token(token: Token) -> None:
     """Make a token useless, at once and for good."""
-    Token.objects.filter(pk=token.pk).delete()
+    with transaction.atomic():
+        if Token.objects.filter(pk=token.pk).delete()[0]:
+            note("token.revoke", token.uid, project=token.project, of=token.user.username, name=token.name)
 
 
 def create_project(actor: User, slug: str, name: str = "") -> Project:
@@ -145,6 +170,7 @@ def create_project(actor: User, slug: str, name: str = "") -> Project:
         with transaction.atomic():
             project = Project.objects.create(slug=slug, name=name or slug)
             Membership.objects.create(user=actor, project=project, role=ProjectRole.ADMIN)
+            note("project.create", project.slug, actor=actor, project=project)
     except IntegrityError as error:
         raise AccountError("slug", f"The short name {slug!r} is taken. Choose another.") from error
     return project
@@ -164,14 +190,17 @@ def add_member(project: Project, username: str, role: str = ProjectRole.MEMBER) 
     with transaction.atomic():
         if role != ProjectRole.ADMIN:
             _keep_an_admin(project, user)
-        return Membership.objects.update_or_create(project=project, user=user, defaults={"role": role})[0]
+        row = Membership.objects.update_or_create(project=project, user=user, defaults={"role": role})[0]
+        note("member.set", user.username, project=project, role=str(role))
+    return row
 
 
 def remove_member(project: Project, user: User) -> None:
     """Take a user out of a project; tokens for the project stop at once. Raise as :func:`add_member` does."""
     with transaction.atomic():
         _keep_an_admin(project, user)
-        Membership.objects.filter(project=project, user=user).delete()
+        if Membership.objects.filter(project=project, user=user).delete()[0]:
+            note("member.remove", user.username, project=project)
 
 
 def _keep_an_admin(project: Project, leaving: User) -> None:

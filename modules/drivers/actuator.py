@@ -88,14 +88,10 @@ class LinearActuator(SerialDevice):
         if kind == "error":
             locked = number == "9"
             problem = "is locked after an alarm" if locked else f"refused with error {number}"
-            raise Refused(
-                self.name, problem, code=number, command=text, advice="Home it first." if locked else ""
-            )
+            raise Refused(self.name, problem, code=number, command=text, advice="Home it first." if locked else "")
         if kind == "ALARM":
             problem = ALARMS.get(int(number) if number.isdigit() else 0, f"alarm {number}")
-            raise Refused(
-                self.name, problem, code=f"alarm {number}", command=text, advice="Look, then home it."
-            )
+            raise Refused(self.name, problem, code=f"alarm {number}", command=text, advice="Look, then home it.")
 
     def _go(self, axis: str, target: float, stop: Event) -> None:
         text = f"G90 G0 {axis}{target:.3f}"

@@ -158,9 +158,7 @@ class SerialDevice:
         deadline = time.monotonic() + limit / scale + MOTION_GRACE_S
         while not finished():
             if stop.wait(pause):
-                raise Stopped(
-                    self.name, f"was stopped during {what}", command=self._last_command, uncertain=True
-                )
+                raise Stopped(self.name, f"was stopped during {what}", command=self._last_command, uncertain=True)
             if time.monotonic() > deadline:
                 raise Timeout(
                     self.name,

@@ -48,17 +48,13 @@ class LinkLost(DeviceError):  # noqa: N818 - reads as what happened
 class Timeout(DeviceError):  # noqa: N818
     """No answer, or a motion that did not end in time."""
 
-    advice = (
-        "Check that the instrument is powered, not waiting at its own panel, and that the address is right."
-    )
+    advice = "Check that the instrument is powered, not waiting at its own panel, and that the address is right."
 
 
 class BadReply(DeviceError):  # noqa: N818
     """An answer that does not follow the instrument's protocol."""
 
-    advice = (
-        "Check baud rate, parity and grounding of the cable, and that this is the instrument it should be."
-    )
+    advice = "Check baud rate, parity and grounding of the cable, and that this is the instrument it should be."
 
 
 class Refused(DeviceError):  # noqa: N818
@@ -72,9 +68,7 @@ class Refused(DeviceError):  # noqa: N818
 
     advice = "Remove the cause the instrument names, then home or initialise it if it asks for that."
 
-    def __init__(
-        self, device: str, problem: str, *, code: str = "", command: str = "", advice: str = ""
-    ) -> None:
+    def __init__(self, device: str, problem: str, *, code: str = "", command: str = "", advice: str = "") -> None:
         self.code = code
         super().__init__(device, problem, command=command, advice=advice)
 

@@ -134,7 +134,4 @@ class LineDevice(SerialDevice):
         return DeviceStatus(state, dict(fields))
 
     def _halt(self, deadline: float) -> bool:
-        return (
-            self.port.ask_urgent(self.name, STOP, lambda message: message == STOP, remaining(deadline))
-            == STOP
-        )
+        return self.port.ask_urgent(self.name, STOP, lambda message: message == STOP, remaining(deadline)) == STOP

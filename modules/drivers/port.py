@@ -18,10 +18,15 @@ from typing import Any
 
 import serial
 
-from modules.drivers.address import resolve_address
+from modules.drivers.address import SIMULATED, resolve_address
 from modules.drivers.errors import BadReply, DeviceError, LinkLost, Stopped, Timeout
 from modules.drivers.waiter import Waiter
 from modules.drivers.wire import Command, Wire
+
+try:
+    from termios import error as TermiosError  # noqa: N812 - it is a class
+except ImportError:  # Windows
+    TermiosError = OSError  # type: ignore[misc, assignment]
 
 BeforeCommand = Callable[[str, bytes, bool], None]
 OnWire = Callable[[str, str, bytes], None]
@@ -110,14 +115,13 @@ class SerialPort:
                 self._serial = serial.serial_for_url(
                     self._path,
                     baudrate=self.wire.baudrate,
-                    bytesize=self.wire.bytesize,
-                    parity=self.wire.parity,
+                    **self._frame(),
                     stopbits=self.wire.stopbits,
                     timeout=None,
                     write_timeout=0.5,
                     **({} if "://" in self._path else {"exclusive": True}),
                 )
-            except (OSError, serial.SerialException) as error:
+            except (OSError, serial.SerialException, TermiosError) as error:
                 raise LinkLost(device, f"cannot open {self.address} ({self._path}): {error}") from error
             self._buffer.clear()
             self.generation += 1
@@ -125,6 +129,12 @@ class SerialPort:
                 target=self._read, args=(self._serial,), name=f"port {self.address}", daemon=True
             )
             self._reader.start()
+
+    def _frame(self) -> dict[str, Any]:
+        """Return data bits and parity. A pty has 8 and none, and says so to whoever opens it a second time."""
+        if self.address.startswith(SIMULATED):
+            return {"bytesize": 8, "parity": "N"}
+        return {"bytesize": self.wire.bytesize, "parity": self.wire.parity}
 
     def close(self, device: str) -> None:
         """Take a device off the port; the last one closes it."""

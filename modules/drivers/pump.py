@@ -253,17 +253,13 @@ class SyringePump(SerialDevice):
             self._sequence = self._sequence % 7 + 1
             query = command_block(self.bus_address, self._sequence, "Q")
             try:
-                status, _ = parse_answer(
-                    self.port.ask_urgent(self.name, query, _is_answer, remaining(deadline))
-                )
+                status, _ = parse_answer(self.port.ask_urgent(self.name, query, _is_answer, remaining(deadline)))
             except ValueError:
                 continue
             if status & READY:
                 # this may have been another pump's, asked before the stop; the one after it is ours, whether
                 # it answers the terminate or the query
-                again, _ = parse_answer(
-                    self.port.ask_urgent(self.name, query, _is_answer, remaining(deadline))
-                )
+                again, _ = parse_answer(self.port.ask_urgent(self.name, query, _is_answer, remaining(deadline)))
                 if again & READY:
                     return True
         return False

@@ -195,9 +195,7 @@ class UVVisSpectrometer(LineDevice):
             if got == name:
                 return values
             problem = f"sent {got!r}"
-        raise BadReply(
-            self.name, f"gave no sound {name} block in {TRIES} tries: {problem}", command=f"DATA {name}"
-        )
+        raise BadReply(self.name, f"gave no sound {name} block in {TRIES} tries: {problem}", command=f"DATA {name}")
 
     # ------------------------------------------------------------------ Bluesky
 

@@ -63,9 +63,7 @@ class Hotplate(SerialDevice):
         """Write a set point and read it back: the instrument does not acknowledge."""
         self._tell(_line(f"OUT_SP_{channel} {value:g}"), moves=True, stop=self._stop)
         if abs(self._read(f"IN_SP_{channel}") - value) > 0.5:
-            raise BadReply(
-                self.name, f"did not take the set point {value:g}", command=f"OUT_SP_{channel} {value:g}"
-            )
+            raise BadReply(self.name, f"did not take the set point {value:g}", command=f"OUT_SP_{channel} {value:g}")
 
     # ------------------------------------------------------------------ what it can do
 
@@ -100,9 +98,7 @@ class Hotplate(SerialDevice):
         DeviceError
         """
         if not 0 <= temperature_degc <= self.max_temperature_degc:
-            raise ValueError(
-                f"{self.name}: heats to 0 … {self.max_temperature_degc:g} °C, not {temperature_degc:g}"
-            )
+            raise ValueError(f"{self.name}: heats to 0 … {self.max_temperature_degc:g} °C, not {temperature_degc:g}")
         stop = self._stop
         self._set(1, temperature_degc)
         self._tell(_line("START_1"), moves=True, stop=stop)
@@ -111,9 +107,7 @@ class Hotplate(SerialDevice):
         """Switch the heater off."""
         self._tell(_line("STOP_1"), moves=True, stop=self._stop)
 
-    def wait_temperature(
-        self, temperature_degc: float, *, tolerance: float = 1.0, limit: float = 3600.0
-    ) -> None:
+    def wait_temperature(self, temperature_degc: float, *, tolerance: float = 1.0, limit: float = 3600.0) -> None:
         """Wait until the plate is within ``tolerance`` K of a temperature, at most ``limit`` lab seconds."""
         what = f"reaching {temperature_degc:g} °C"
         self._wait(lambda: abs(self.temperature() - temperature_degc) <= tolerance, limit, self._stop, what)

@@ -26,9 +26,7 @@ class VialStorage(LineDevice):
 
     model = "octolab-storage"
 
-    def __init__(
-        self, name: str, port: SerialPort, *, clock: Clock | None = None, lines: int = STORAGE_LINES
-    ) -> None:
+    def __init__(self, name: str, port: SerialPort, *, clock: Clock | None = None, lines: int = STORAGE_LINES) -> None:
         super().__init__(name, port, clock=clock)
         self.lines = lines
 

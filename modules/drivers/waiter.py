@@ -71,9 +71,7 @@ class Waiter:
             name, text, unsure = self.command.device, str(self.command), self.command.moves
             if self._noise:
                 heard = bytes(self._noise)
-                raise BadReply(
-                    name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure
-                )
+                raise BadReply(name, f"answered {heard!r}, which makes no sense", command=text, uncertain=unsure)
             raise Timeout(name, f"no answer within {timeout:g} s", command=text, uncertain=unsure)
         if self._error is not None:
             raise self._error

@@ -35,6 +35,8 @@ class Bench:
     rack: Rack
     live: Live
     data_root: Path
+    before_motion: Callable[[], None] = lambda: None
+    """Waits, if need be, until it is known which attempts are still this host's."""
 
 
 class AttemptRun:
@@ -89,6 +91,10 @@ class AttemptRun:
             except JournalError as error:
                 raise CommandRefused(f"{command} was not sent: {error}") from error
             self._intended_in = self.step.step_id
+        # The very last thing, so that a standstill at any point before it is noticed.
+        self.bench.before_motion()
+        if (halted := self.interruptions.halted) is not None:
+            raise halted
         if self.first_command_lab_s is None:
             self.first_command_lab_s = lab_s
         self.last_command = command

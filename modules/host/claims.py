@@ -57,6 +57,7 @@ class Claimer:
         self._fence = 0
         self._wake = False
         self._ended = False
+        self._room = True
         self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
 
     def start(self) -> None:
@@ -158,17 +159,27 @@ class Claimer:
     def _ready(self, waiting: list[AttemptRun]) -> list[AttemptRun]:
         """Take from those that wait the ones that got their devices; drop what is too late."""
         ready, still_waiting = [], []
+        room = not waiting or self._has_room()
         for run in waiting:
             if past_deadline(run.order):
                 log.info("%s waited for its devices beyond its deadline and is dropped", run.attempt_id)
                 self._known.discard(run.attempt_id)
-            elif self._bench.guard.reserve(run, run.devices):
+            elif room and self._bench.guard.reserve(run, run.devices):
                 run.claimed_lab_s = self._bench.clock.now()
                 ready.append(run)
             else:
                 still_waiting.append(run)
         waiting[:] = still_waiting
         return ready
+
+    def _has_room(self) -> bool:
+        """Whether steps can begin: one that could not journal its first command would only fail."""
+        room = self._bench.journal.has_room
+        if room != self._room:
+            self._room = room
+            if not room:
+                log.error("no step begins: the disk of %s is full; free some space", self._bench.journal.folder)
+        return room
 
     def _claim(self, runs: list[AttemptRun]) -> list[AttemptRun]:
         """Claim attempts and submit those that are ours; return those of which we do not know."""

@@ -16,6 +16,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import threading
 import zlib
 from collections import deque
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 Record = Mapping[str, Any]
 
 SEGMENT_BYTES = 8 << 20
+ROOM_BYTES = 1 << 20
 _SUFFIX = ".jsonl"
 
 
@@ -146,6 +148,11 @@ class Journal:
             self._note(number, record)
             self._more.notify()
         return number, line
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk takes at least what a step writes. Without it no step should begin."""
+        return shutil.disk_usage(self.folder).free >= ROOM_BYTES
 
     def sync(self, number: int | None = None) -> None:
         """Bring everything appended so far, or at least all up to a record's number, onto the disk.

@@ -34,6 +34,7 @@ from .packages import Module, load_modules
 from .plugging import plug_in
 from .recovery import begin_incarnation, close_what_was_left
 from .shipper import Shipper
+from .standstill import Standstill
 from .wirelog import WireLog
 from .worker import build_celery, serve
 
@@ -88,7 +89,11 @@ class Host:
         rack = plug_in(self._lab, self._modules.values(), clock, guard, wire_log.on_wire, links)
         client = connect_redis(settings.redis_url)
         live = Live(client)
-        bench = Bench(settings.name, self._incarnation, clock, journal, guard, rack, live, settings.data_root)
+        standstill = Standstill(lambda: controls.look())
+        bench = Bench(
+            *(settings.name, self._incarnation, clock, journal, guard, rack, live, settings.data_root),
+            before_motion=standstill.before_motion,
+        )
         shipper = Shipper(journal, store, live)
         claimer = Claimer(bench, self._modules, store, self._executor.submit)
         guard.on_release = claimer.look_again
@@ -101,7 +106,7 @@ class Host:
         hashes = {instance: module.hash for instance, module in self._modules.items()}
         heartbeat = Heartbeat(settings.name, self._incarnation, hashes, self._past.incarnations, rack, store, live)
         self._until_the_store_answers(controls.look)
-        for part in (live, shipper, wire_log, heartbeat, controls, claimer, interlocks):
+        for part in (live, shipper, wire_log, heartbeat, controls, standstill, claimer, interlocks):
             part.start()
         try:
             serve(
@@ -118,6 +123,7 @@ class Host:
             interlocks.stop()
             self._finish_running()
             controls.stop()
+            standstill.stop()
             if not shipper.stop(SHIP_S):
                 log.warning("%d records wait in the journal for the next start", journal.backlog)
             wire_log.stop()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
 from rest_framework import exceptions
+
+_log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -84,6 +88,15 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
             error = exceptions.NotFound(_DETAILS[404])
         case DjangoPermissionDenied():
             error = exceptions.PermissionDenied(str(error) or _DETAILS[403])
+        case OperationalError():
+            # Locked by somebody else for too long, no room on its disk, or no server: no mistake of this program.
+            _log.warning("the database is away: %s", error)
+            error = Problem(
+                503,
+                "database-away",
+                "The database cannot be used at the moment, and nothing was changed. Try again soon.",
+                headers={"Retry-After": "2"},
+            )
     if not isinstance(error, exceptions.APIException):
         return None
     headers = dict(getattr(error, "headers", {}))

@@ -12,6 +12,7 @@ urlpatterns = [
     path("health/live", Live.as_view()),
     path("metrics", Metrics.as_view()),
     path("", include("users.api")),
+    path("", include("users.routes")),
     path("", include("scheduler.api.urls")),
     path("", include("analysis.urls")),
     path("", include("notifications.urls")),

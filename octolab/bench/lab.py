@@ -59,6 +59,15 @@ class BenchLab:
         """Return the process ids of the processes whose name starts so."""
         return [pid for name, pid in self.running["processes"].items() if name.startswith(prefix)]
 
+    def cpu_s(self) -> dict[str, float]:
+        """Return the CPU time (s) that each process has used so far: unlike rates, it is the same on a busy machine."""
+        ticks_per_s = os.sysconf("SC_CLK_TCK")
+        used = {}
+        for name, pid in self.running["processes"].items():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used[name] = (int(fields[11]) + int(fields[12])) / ticks_per_s
+        return used
+
     def _make_user(self) -> str:
         environment = {
             **os.environ,

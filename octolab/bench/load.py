@@ -30,22 +30,31 @@ def run() -> dict[str, Any]:
         _drained(lab, _submit_all(lab, count=20, first=-100))  # warm
         for pid in hosts:
             os.kill(pid, signal.SIGSTOP)
+        cpu_s = [lab.cpu_s()]
         try:
             accepted = _submit_all(lab, count=JOBS, first=0)
         finally:
+            cpu_s.append(lab.cpu_s())
             for pid in hosts:
                 os.kill(pid, signal.SIGCONT)
         began_s = time.monotonic()
         drained_s = _drained(lab, accepted) - began_s
+        cpu_s.append(lab.cpu_s())
         began_s = time.monotonic()
         both = _submit_all(lab, count=JOBS, first=JOBS)
         both_s = _drained(lab, both) - began_s
+        cpu_s.append(lab.cpu_s())
+        phases = ("accept", "drain", "both")
         return {
             "jobs": JOBS,
             "clients": CLIENTS,
             "accept_hosts_idle": accepted.figures(),
             "drain": {"per_s": round(JOBS / drained_s, 1), "took_s": round(drained_s, 2)},
             "both_at_once": {**both.figures(), "drained_per_s": round(JOBS / both_s, 1), "took_s": round(both_s, 2)},
+            "cpu_ms_per_job": {
+                phase: {name: round(1000 * (after[name] - before[name]) / JOBS, 2) for name in after}
+                for phase, before, after in zip(phases, cpu_s, cpu_s[1:], strict=False)
+            },
             "exactly_once": _each_done_once(lab, range(2 * JOBS)),
         }
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pymongo
+from analysis.documents import DocumentStore
 
 from .lab import BenchLab
 
@@ -30,6 +30,5 @@ def steps(data: Path, job_id: str) -> list[dict[str, Any]]:
 
 def documents(lab: BenchLab, collection: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the documents of a collection."""
-    client: pymongo.MongoClient[dict[str, Any]]
-    with pymongo.MongoClient(lab.running["documents"], retryWrites=False) as client:
-        return list(client.get_default_database()[collection].find(query))
+    with closing(DocumentStore(lab.running["documents"])) as store:
+        return [dict(document) for document in store.find(collection, query)]

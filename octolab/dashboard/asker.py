@@ -9,5 +9,6 @@ from users.models import User
 
 def asker(request: HttpRequest) -> User:
     """Return the signed-in user of a request that has passed ``login_required``."""
-    assert isinstance(request.user, User)
+    if not isinstance(request.user, User):
+        raise TypeError("this view lacks login_required")
     return request.user

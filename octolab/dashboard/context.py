@@ -10,7 +10,14 @@ from octolab import labtime
 
 from .thelab import the_lab
 
-PAGES = (("lab", "Lab"), ("jobs", "Jobs"), ("submit", "Submit"), ("operator", "Operator"))
+PAGES = (
+    ("lab", "Lab"),
+    ("jobs", "Jobs"),
+    ("submit", "Submit"),
+    ("accounting", "Use"),
+    ("operator", "Operator"),
+    ("admin-audit", "Admin"),
+)
 
 
 def lab(request: HttpRequest) -> dict[str, Any]:
@@ -19,6 +26,7 @@ def lab(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {}
     operator = user.operates()
+    hidden = {name for name, may in (("operator", operator), ("admin-audit", user.is_lab_admin)) if not may}
     clock = labtime.clock()
     match = request.resolver_match
     return {
@@ -26,6 +34,6 @@ def lab(request: HttpRequest) -> dict[str, Any]:
         "simulated": the_lab().simulated,
         "scale": f"{clock.scale if clock else the_lab().clock.scale:g}",
         "operator": operator,
-        "navigation": [(name, label) for name, label in PAGES if operator or name != "operator"],
+        "navigation": [(name, label) for name, label in PAGES if name not in hidden],
         "here": match.url_name if match else "",
     }

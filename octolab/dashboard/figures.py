@@ -187,7 +187,7 @@ def chart(
                 height - bottom,
                 height - bottom + 16,
                 f"{tick:g}",
-            )  # fmt: skip
+            )
         )
     for tick in _ticks(y_low, y_high, y_step):
         parts.append(
@@ -199,7 +199,7 @@ def chart(
                 width - right,
                 left - 7,
                 f"{round(tick, 10):g}",
-            )  # fmt: skip
+            )
         )
     parts.append(
         format_html(
@@ -210,7 +210,7 @@ def chart(
             x_title,
             (top + height - bottom) / 2,
             y_title,
-        )  # fmt: skip
+        )
     )
     for number, curve in enumerate(curves):
         path = _path(curve, px, py, most_points)
@@ -226,7 +226,7 @@ def chart(
                 path,
                 curve.label,
                 marks,
-            )  # fmt: skip
+            )
         )
     return format_html(
         '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">{}</svg>{}',
@@ -239,7 +239,8 @@ def legend(labels: Sequence[str]) -> SafeString:
     """Write the labels of series, each with its colour."""
     items = format_html_join(
         "",
-        '<li><svg viewBox="0 0 12 12" aria-hidden="true"><g class="s{}"><rect width="12" height="12" rx="2"/></g></svg>{}</li>',
+        '<li><svg viewBox="0 0 12 12" aria-hidden="true"><g class="s{}">'
+        '<rect width="12" height="12" rx="2"/></g></svg>{}</li>',
         ((number % COLOURS, label) for number, label in enumerate(labels)),
     )
     return format_html('<ul class="legend">{}</ul>', items)

@@ -111,10 +111,6 @@ def _visible(request: HttpRequest, job_id: UUID) -> Job:
     return get_object_or_404(rows, id=job_id)
 
 
-def _may_write(request: HttpRequest, row: Job) -> bool:
-    return row.project.memberships.filter(user=asker(request), role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN]).exists()
-
-
 def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     running = [
         _running_step(step)

@@ -83,7 +83,5 @@ def stock_rows() -> list[Stock]:
 
 def place_rows() -> list[dict[str, Any]]:
     """Return how many places of each resource are taken."""
-    return [
-        dict(row)
-        for row in Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample"))).order_by("resource")
-    ]
+    kinds = Place.objects.values("resource").annotate(total=Count("id"), taken=Count(F("sample")))
+    return [dict(row) for row in kinds.order_by("resource")]

@@ -12,6 +12,7 @@ from django.conf import settings
 from scheduler.jobformat.problems import JobRefused, Problem
 from scheduler.models import Job
 from scheduler.services.jobs import IdempotencyConflict, LabNotReady, check_job, submit_job
+from scheduler.services.limits import OverLimit
 from scheduler.services.previews import predict
 from users.models import User
 
@@ -64,6 +65,6 @@ def submit_text(user: User, document: str, project: str, key: str) -> tuple[Job 
         job, _ = submit_job(user=user, document=document, project=project or None, idempotency_key=key)
     except JobRefused as refused:
         return None, list(refused.problems)
-    except (LabNotReady, IdempotencyConflict) as error:
+    except (LabNotReady, IdempotencyConflict, OverLimit) as error:
         return None, [Problem("", str(error))]
     return job, []

@@ -6,6 +6,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import path
 
 from . import account, control, estop, jobs, lab, maintenance, operator
+from .people_urls import people_urls
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -36,4 +37,5 @@ urlpatterns = [
     path("account/channels/<uuid:pk>/delete", account.delete_channel, name="account-channel-delete"),
     path("login", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
+    *people_urls,
 ]

@@ -95,17 +95,24 @@ class Tailer:
     async def _read_on(self) -> None:
         rights = await self._refresh_rights()
         for socket in list(self._sockets):
-            if not rights.get(socket.receiver, NOTHING).alive:
+            if socket.receiver in rights and not rights[socket.receiver].alive:
                 socket.end()
         while events := await events_after(self._seq):
             for event in events:
+                await self._know_all(rights)
+                # Nothing is awaited from here to the next event: who joins meanwhile begins behind a whole event.
                 for socket in list(self._sockets):
-                    message = as_message(event, rights.get(socket.receiver, NOTHING))
+                    message = as_message(event, rights[socket.receiver])
                     if message is not None:
                         socket.offer(message)
-            self._seq = events[-1].seq
+                self._seq = event.seq
             if len(events) < BATCH:
                 return
+
+    async def _know_all(self, rights: dict[Receiver, Rights]) -> None:
+        """Look up the rights of those who have joined since."""
+        while unknown := {socket.receiver for socket in self._sockets} - rights.keys():
+            rights.update(await database_sync_to_async(present_rights)(unknown))
 
     async def _spread_live(self, data: bytes) -> None:
         if asyncio.get_running_loop().time() - self._rights_at > RIGHTS_AGE_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from logging.handlers import RotatingFileHandler
@@ -11,12 +12,17 @@ MAX_BYTES = 5_000_000
 KEPT_FILES = 3
 
 
+class _LossyFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the line: while the disk is full the process's output must still be read, or it would block."""
+
+
 class ProcessLog:
     """Takes a process's output as it comes, keeps it in a rotating file, and remembers the last lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8", delay=True)
+        self._file = _LossyFile(path, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8", delay=True)
         self._tail: deque[str] = deque(maxlen=15)
         self._unfinished = b""
 
@@ -42,7 +48,8 @@ class ProcessLog:
     def close(self) -> None:
         """Close the file."""
         self.end()
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _add(self, line: bytes) -> None:
         text = line.decode("utf-8", errors="replace").rstrip("\r")

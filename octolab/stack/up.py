@@ -22,6 +22,7 @@ from .service import StackError
 from .supervisor import Supervisor
 
 PREPARE_WITHIN_S = 300.0
+NOTE_AGAIN_S = 1.0
 
 
 def run(options: Options) -> int:
@@ -85,7 +86,8 @@ class _Stack:
             await supervisor.stop(self._hurry)
             self._report("everything has stopped")
             running_file(self._options.data).unlink(missing_ok=True)
-            self._log.close()
+            with contextlib.suppress(OSError):
+                self._log.close()
 
     async def _work(self, supervisor: Supervisor) -> int:
         options = self._options
@@ -166,8 +168,12 @@ class _Stack:
         }
         path = running_file(self._options.data)
         unfinished = path.with_suffix(".new")
-        unfinished.write_text(json.dumps(note))
-        unfinished.replace(path)
+        try:
+            unfinished.write_text(json.dumps(note))
+            unfinished.replace(path)
+        except OSError:
+            # A full disk must not keep the supervisor from its work; the note is written once there is room.
+            asyncio.get_running_loop().call_later(NOTE_AGAIN_S, self._note_what_runs)
 
 
 def running_file(data: Path) -> Path:

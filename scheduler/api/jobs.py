@@ -74,7 +74,7 @@ class Jobs(ApiView):
     """Jobs."""
 
     access = {"GET": _READ, "POST": _WRITE}
-    problems = {"POST": (409, 503)}
+    problems = {"POST": (409, 429, 503)}
     parser_classes = (StrictJSONParser, YAMLTextParser)
 
     @extend_schema(operation_id="jobs_list", parameters=[JobsQuery], responses=listed("Jobs", JobOutput), tags=_TAG)
@@ -250,7 +250,7 @@ class Rerun(ApiView):
     """Doing a job again."""
 
     access = {"POST": _WRITE}
-    problems = {"POST": (409, 422, 503)}
+    problems = {"POST": (409, 422, 429, 503)}
 
     @extend_schema(
         operation_id="jobs_rerun", parameters=[_IDEMPOTENCY_KEY], request=None, responses={202: JobOutput}, tags=_TAG

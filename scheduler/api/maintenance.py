@@ -78,7 +78,7 @@ class Locks(ApiView):
         model: Any = Device if wish["kind"] == "device" else Module
         target = model.objects.filter(pk=wish["target"]).first()
         if target is None:
-            raise invalid(("/target", f"There is no {wish['kind']} of this id."))
+            raise invalid(("/target", f"There is no {wish['kind']} of this id. GET /{wish['kind']}s lists them."))
         with verbs.as_problems():
             answer = maintenance.lock(asker(request), target, wish["reason"], wish["expires_at"], wait_s=0)
         return verbs.wished(request, answer)

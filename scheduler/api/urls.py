@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, samples
+from .people_urls import people_urls
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -41,4 +42,5 @@ urlpatterns = [
     path("modules/<slug:module_id>/run", maintenance.RunByHand.as_view()),
     path("operator/attention", operator.Attention.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
+    *people_urls,
 ]

@@ -19,6 +19,7 @@ from octolab.later import Better, InThread, improve
 from scheduler.jobformat.problems import JobRefused
 from scheduler.models import Request
 from scheduler.services.jobs import CheckedJob, IdempotencyConflict, LabNotReady, NotChangeable
+from scheduler.services.limits import OverLimit
 from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, reply_key
 from scheduler.services.previews import predict
 from scheduler.services.requests import Answer, IllegalStateError
@@ -41,6 +42,10 @@ def as_problems() -> Iterator[None]:
         raise Problem(422, "job-refused", "The job cannot be accepted; nothing was kept.", errors=found) from refused
     except IdempotencyConflict as conflict:
         raise Problem(409, "idempotency-conflict", str(conflict)) from conflict
+    except OverLimit as error:
+        if error.retry_after_s is None:
+            raise Problem(409, "over-quota", str(error)) from error
+        raise Problem(429, "over-quota", str(error), headers={"Retry-After": str(error.retry_after_s)}) from error
     except NotChangeable as error:
         raise Problem(409, "not-changeable", str(error)) from error
     except IllegalStateError as error:

@@ -14,7 +14,10 @@ from scheduler.planning.codec import (
     load_plan,
     load_problem,
 )
+from scheduler.planning.durations import DurationModel, Range, predict_finishes
+from scheduler.planning.explain import Remedy, Waiting, why_waiting
 from scheduler.planning.formats import FormatError, read
+from scheduler.planning.infeasible import Infeasible, explain_infeasible
 from scheduler.planning.limits import Limits
 from scheduler.planning.live import LiveTable
 from scheduler.planning.objective import Objective, job_finishes, mean_weighted_flow
@@ -45,6 +48,7 @@ from scheduler.planning.problem import (
 from scheduler.planning.repair import repair
 from scheduler.planning.table import MaskingTable, Placement
 from scheduler.planning.validate import validate
+from scheduler.planning.whatif import WhatIf, what_if
 
 __all__ = [
     "POLICIES",
@@ -54,9 +58,11 @@ __all__ = [
     "Device",
     "Diff",
     "Draw",
+    "DurationModel",
     "Fixed",
     "FormatError",
     "Hold",
+    "Infeasible",
     "Job",
     "Lag",
     "Limits",
@@ -70,7 +76,9 @@ __all__ = [
     "Plan",
     "Problem",
     "ProblemError",
+    "Range",
     "Refill",
+    "Remedy",
     "Resource",
     "Setting",
     "Setup",
@@ -80,10 +88,13 @@ __all__ = [
     "UnknownPolicyError",
     "Use",
     "Violation",
+    "Waiting",
+    "WhatIf",
     "check",
     "diff",
     "dump_plan",
     "dump_problem",
+    "explain_infeasible",
     "flow_bound",
     "hard_violations",
     "job_finishes",
@@ -94,7 +105,10 @@ __all__ = [
     "make_plan",
     "makespan_bound",
     "mean_weighted_flow",
+    "predict_finishes",
     "read",
     "repair",
     "validate",
+    "what_if",
+    "why_waiting",
 ]

@@ -50,12 +50,17 @@ class Intervals:
     """A unary device: sorted, merged, disjoint intervals.
 
     `loose` lists intervals that may overlap others (maintenance, work that already runs); they are restored
-    when something on top of them is freed.
+    when something on top of them is freed. `known_lengths` and `known_times` are a staircase: from `origin`,
+    before which nobody asks, up to the time there is no gap of the length. It spares long scans over small
+    gaps, and holds until something is freed.
     """
 
-    __slots__ = ("ends", "loose", "starts")
+    __slots__ = ("ends", "known_lengths", "known_times", "loose", "origin", "starts")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: int = ALWAYS) -> None:
+        self.origin = origin
+        self.known_lengths: list[int] = []
+        self.known_times: list[int] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.loose: list[tuple[int, int]] = []
@@ -71,6 +76,25 @@ class Intervals:
             limit = time + length
             i += 1
         return time
+
+    def learn(self, begin: int, length: int, time: int) -> None:
+        """Remember that from `begin` to `time` there is no gap of `length`, if it joins what is known."""
+        lengths, times = self.known_lengths, self.known_times
+        i = bisect_right(lengths, length)
+        known = times[i - 1] if i else self.origin
+        if begin > known or time <= known:
+            return
+        if i and lengths[i - 1] == length:
+            i -= 1
+            times[i] = time
+        else:
+            lengths.insert(i, length)
+            times.insert(i, time)
+        # What is known of longer gaps, but no further, is implied.
+        j = i + 1
+        while j < len(times) and times[j] <= time:
+            j += 1
+        del lengths[i + 1 : j], times[i + 1 : j]
 
     def conflict(self, start: int, end: int, arg: Any = None) -> int | None:
         """Return the end of the last interval that meets ``[start, end)``."""
@@ -97,6 +121,9 @@ class Intervals:
     def remove(self, start: int, end: int, arg: Any = None) -> None:
         """Free ``[start, end)``, cutting merged intervals."""
         starts, ends = self.starts, self.ends
+        if self.known_lengths:
+            self.known_lengths.clear()
+            self.known_times.clear()
         i = bisect_right(ends, start)
         j = bisect_left(starts, end, i)
         if i == j:
@@ -124,6 +151,7 @@ class Intervals:
         """Return an independent copy."""
         new = Intervals.__new__(Intervals)
         new.starts, new.ends, new.loose = self.starts[:], self.ends[:], self.loose
+        new.origin, new.known_lengths, new.known_times = self.origin, [], []
         return new
 
     def prune(self, before: int) -> None:

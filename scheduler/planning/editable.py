@@ -19,7 +19,7 @@ class EditableTable(MaskingTable):
         return ("device", device) in self._other_of
 
     def drop_job(self, job: str) -> list[int]:
-        """Free and forget all units of a job; return their numbers, which are not used again."""
+        """Free and forget all units of a job; return their numbers."""
         gone = self.all_units.pop(job, [])
         holds: set[int] = set()
         for index in gone:
@@ -38,6 +38,8 @@ class EditableTable(MaskingTable):
             self.units[index] = Unit(index, "", (), [])
         if holds:
             self.holds = [hold for hold in self.holds if id(hold) not in holds]
+        # Numbers are given out again, smallest first, because their order is the order of the file.
+        self.free_numbers = sorted({*self.free_numbers, *gone}, reverse=True)
         self.job_units.pop(job, None)
         self.jobs.pop(job, None)
         return gone

@@ -63,6 +63,8 @@ class Layout:
         self.job_units: dict[str, list[int]] = {}
         self.jobs: dict[str, Job] = {}
         self.all_units: dict[str, list[int]] = {}
+        self.free_numbers: list[int] = []
+        self._bases: dict[str, tuple[Job, dict[tuple[str, str], int]]] = {}
         self._device = {device.id: device for device in problem.devices}
         self._unary_of: dict[str, int] = {}
         self._other_of: dict[tuple[str, str], int] = {}
@@ -93,7 +95,7 @@ class Layout:
                     shared.add(blocked.start, blocked.end, SHARED)
             else:
                 self._unary_of[device.id] = len(self.unary)
-                calendar = Intervals()
+                calendar = Intervals(self.now)
                 self.unary.append(calendar)
                 for blocked in device.blocked:
                     if blocked.end > blocked.start:
@@ -125,7 +127,7 @@ class Layout:
         key = f"module {module}"
         if key not in self._unary_of:
             self._unary_of[key] = len(self.unary)
-            self.unary.append(Intervals())
+            self.unary.append(Intervals(self.now))
         return self._unary_of[key]
 
     def _device_atom(self, device: str, still: bool, length: int, run: Run) -> Atom:
@@ -203,10 +205,16 @@ class Layout:
             release = max(wanted, default=0)
             release = max(release, self.now)
         names = tuple(step.id for step in steps)
-        unit = Unit(len(self.units), job.id, names, variants, release, job.deadline, pinned)
-        self.units.append(unit)
-        self.start.append(UNPLACED)
-        self.chosen.append(0)
+        if self.free_numbers:
+            number = self.free_numbers.pop()
+            self.start[number], self.chosen[number] = UNPLACED, 0
+            unit = Unit(number, job.id, names, variants, release, job.deadline, pinned)
+            self.units[number] = unit
+        else:
+            unit = Unit(len(self.units), job.id, names, variants, release, job.deadline, pinned)
+            self.units.append(unit)
+            self.start.append(UNPLACED)
+            self.chosen.append(0)
         for name in names:
             self.unit_of[name] = unit.index
         return unit
@@ -252,6 +260,11 @@ class Layout:
                 links.append(((~self._module(task.module), 0, 0, None), task.steps[0].id, task.steps[-1].id))
         if not links:
             return
+        known = self._bases.get(job.id)
+        if known is None or known[0] is not job:
+            # Worth keeping: a job is made anew whenever one of its steps starts or ends.
+            known = self._bases[job.id] = (job, {})
+        bases = known[1]
         shortest = {step.id: shortest_duration(step) for step in job.steps()}
         longest = {step.id: max(mode.duration for mode in step.modes) for step in job.steps()}
         for atom, first, last in links:
@@ -263,7 +276,9 @@ class Layout:
                     if length > 0:
                         variant.other += ((atom[0], variant.offsets[begin], length, atom[3]),)
                 continue
-            base = hold_base(first, last, lags, shortest, longest)
+            if (first, last) not in bases:
+                bases[first, last] = hold_base(first, last, lags, shortest, longest)
+            base = bases[first, last]
             if one.pinned is not None:
                 base = max(base, self.now - one.pinned, one.variants[0].durations[0])
                 if atom[0] >= 0 and isinstance(self.other[atom[0]], Profile) and two.pinned is None:

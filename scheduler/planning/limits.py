@@ -28,7 +28,8 @@ class Limits:
     workers
         Threads of the solver.
     patience
-        Stop after this many seconds (of whatever is limited) without improvement; `None` never.
+        Stop after this much without improvement: units of work if `deterministic` is set, else seconds of
+        process time if `cpu` is, else of wall time. `None` never.
     stop
         Called now and then; true ends the search at once with the best plan so far.
     """
@@ -54,6 +55,19 @@ class Clock:
     work: int = 0
     wall_start: float = field(default_factory=time.monotonic)
     cpu_start: float = field(default_factory=time.process_time)
+    better_at: float = 0.0
+
+    def used(self) -> float:
+        """Return what is used up of the limit that counts for patience."""
+        if self.limits.deterministic is not None:
+            return self.work / PLACEMENTS_PER_UNIT
+        if self.limits.cpu is not None:
+            return time.process_time() - self.cpu_start
+        return self.elapsed()
+
+    def better(self) -> None:
+        """Note an improvement."""
+        self.better_at = self.used()
 
     def spent(self) -> float:
         """Return the greatest fraction of any limit that is used up; 1 or more means stop."""
@@ -73,6 +87,9 @@ class Clock:
     def over(self) -> bool:
         """Whether to stop now."""
         if self.limits.stop is not None and self.limits.stop():
+            return True
+        patience = self.limits.patience
+        if patience is not None and self.used() - self.better_at >= patience:
             return True
         return self.spent() >= 1.0
 

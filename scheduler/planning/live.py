@@ -26,8 +26,6 @@ from scheduler.planning.problem import (
 from scheduler.planning.repair import broken, keep, repair, wishes
 from scheduler.planning.table import UNPLACED, Placement, say_refusal
 
-MOST_DEAD = 2000
-
 
 class LiveTable:
     """Live jobs of a laboratory and their places.
@@ -52,7 +50,6 @@ class LiveTable:
 
     def _build(self, plan: Plan) -> None:
         self.table, self.unplaced = repair(self.problem(), plan)
-        self._dead = 0
         self._wish: dict[str, Plan] = {}
         self.dirty = False
 
@@ -183,7 +180,7 @@ class LiveTable:
             refusal = self.table.place(order, elastic=True)
         if refusal is not None:
             reason = say_refusal(self.table, refusal)
-            self._drop(job.id)
+            self.table.drop_job(job.id)
             return Placement(0, 0, False, 0, reason)
         self._jobs[job.id] = job
         for step in job.steps():
@@ -203,7 +200,7 @@ class LiveTable:
 
     def forget(self, job: str) -> None:
         """Remove a job with all its steps, e.g. finished or cancelled."""
-        self._drop(job)
+        self.table.drop_job(job)
         for step in self._jobs.pop(job).steps():
             self._fixed.pop(step.id, None)
             self._job_of.pop(step.id, None)
@@ -226,16 +223,11 @@ class LiveTable:
             self._recompile(_without(job, gone))
         self._lags = tuple(lag for lag in self._lags if lag.first not in gone and lag.second not in gone)
 
-    def _drop(self, job: str) -> None:
-        self._dead += len(self.table.drop_job(job))
-        if self._dead > MOST_DEAD and not self.dirty and job not in self._jobs:
-            self._build(self.plan())
-
     def _recompile(self, job: Job) -> bool:
         """Make units of a job anew and seat them where they were; return whether all could be."""
         old = self._wish.pop(job.id, None) or self.plan_of(job)
         self._jobs[job.id] = job
-        self._dead += len(self.table.drop_job(job.id))
+        self.table.drop_job(job.id)
         pinned = [self._fixed[step.id] for step in job.steps() if step.id in self._fixed]
         self.table.set_fixed(pinned, [step.id for step in job.steps()])
         order = self.table.add_job(job)

@@ -17,7 +17,7 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 MOST_TRIES = 10
 
 
-def repair(problem: Problem, plan: Plan) -> tuple[EditableTable, dict[str, str]]:
+def repair(problem: Problem, plan: Plan, *, ahead: str = "") -> tuple[EditableTable, dict[str, str]]:
     """Rebuild the table of a problem around an old plan.
 
     Parameters
@@ -26,6 +26,8 @@ def repair(problem: Problem, plan: Plan) -> tuple[EditableTable, dict[str, str]]
         With everything fixed that has started.
     plan
         The plan in force; it may lack steps, and name steps that are gone.
+    ahead
+        A job that goes before all others that have not begun.
 
     Returns
     -------
@@ -44,6 +46,11 @@ def repair(problem: Problem, plan: Plan) -> tuple[EditableTable, dict[str, str]]
     first = sorted((job.id for job in problem.jobs if job.id in begun), key=lambda job: when[job])
     rest = sorted((job.id for job in problem.jobs if job.id not in begun), key=lambda job: when[job])
     unplaced = _settle(table, first, wanted)
+    if ahead in rest:
+        rest.remove(ahead)
+        reason = replace(table, ahead, {})
+        if reason:
+            unplaced[ahead] = reason
     unplaced.update(_settle(table, rest, wanted))
     return table, unplaced
 

@@ -300,6 +300,7 @@ def improve(
             if found < best_cost:
                 best, best_cost = trial[:], found
                 stale = 0
+                clock.better()
                 if on_better is not None:
                     on_better(best_cost)
             current, current_cost = trial, found

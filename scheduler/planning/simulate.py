@@ -287,7 +287,7 @@ def late(lag: Lag, plan: Plan) -> int:
 
 
 def soften(problem: Problem, cost: int = 1) -> Problem:
-    """Return the problem with every hard maximum lag turned into a window that costs `cost` per tick beyond it."""
+    """Return the problem with every hard maximum lag made a window that costs `cost` per tick beyond."""
 
     def lag_of(lag: Lag) -> Lag:
         return replace(lag, cost=cost) if lag.max is not None and lag.cost is None else lag

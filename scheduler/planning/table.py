@@ -22,6 +22,9 @@ from scheduler.planning.layout import OPEN, UNPLACED, Layout
 from scheduler.planning.problem import Fixed, Job, Problem
 from scheduler.planning.units import HoldLink, Unit, Variant, pull_front
 
+WORTH_KNOWING = 12
+"""Intervals that a search passes over before its outcome is remembered."""
+
 MOST_DELAYS = 12
 """Later starts that are tried when a hold meets what cannot move."""
 
@@ -89,16 +92,24 @@ class MaskingTable(Layout):
                 calendar = calendars[number]
                 ends = calendar.ends
                 at = time + offset
+                lengths = calendar.known_lengths
+                if lengths:
+                    i = bisect_right(lengths, length)
+                    if i and calendar.known_times[i - 1] > at:
+                        at = calendar.known_times[i - 1]
+                        time = at - offset
                 i = bisect_right(ends, at)
                 if i < len(ends):
                     starts = calendar.starts
                     limit = at + length
                     if starts[i] < limit:
-                        count = len(ends)
+                        count, first, begin = len(ends), i, at
                         while i < count and starts[i] < limit:
                             at = ends[i]
                             limit = at + length
                             i += 1
+                        if i - first > WORTH_KNOWING:
+                            calendar.learn(begin, length, at)
                         time = at - offset
             for number, offset, length, arg in variant.other:
                 at = self.other[number].fit(time + offset, length, arg)

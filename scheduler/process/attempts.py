@@ -20,12 +20,17 @@ from scheduler.states import DeviceState, JobState, StepState
 
 log = structlog.get_logger("octolab.scheduler")
 
+REFUSED_S = 2.0
+"""Real seconds before an order that was refused is sent again."""
+MOST_REFUSALS = 5
+
 
 class Attempts:
     """Follows all attempts that are not closed."""
 
-    def __init__(self, flow: Flow, bench: Bench, manifests: Manifests) -> None:
+    def __init__(self, flow: Flow, bench: Bench, manifests: Manifests, scale: float = 1.0) -> None:
         self.flow = flow
+        self.scale = scale
         self.bench = bench
         self.manifests = manifests
         self.on_broken: Callable[[LiveDevice, str], None] = lambda device, why: None
@@ -171,6 +176,10 @@ class Attempts:
             self._follow_policy(unit, {member.pk for member in lost}, next((m.error for m in lost), ""))
             return
         reason = record.get("error") or record.get("reason") or state
+        if state == "failed" and not touched and record.get("started_lab_s") is None and self._refused(unit):
+            log.warning("order refused, to be sent again", attempt=unit.attempt_id, reason=reason)
+            flow.failures.again(unit, reason)
+            return
         if record.get("emergency") and not touched and (is_cleanup(unit) or unit.job.state != JobState.CANCELLING):
             # Nothing has moved, so nothing is lost: it waits until an operator has re-armed.
             flow.failures.again(unit, reason)
@@ -244,6 +253,16 @@ class Attempts:
                 self.flow.failures.clean_up(member.sample)
         self.flow.settle_job(unit.job)
         self.flow.grants.wake_followers(unit.steps[-1])
+
+    def _refused(self, unit: Unit) -> bool:
+        """Note that a host refused an order; tell whether it is worth trying again.
+
+        A host knows of an emergency stop or of a new manifest a moment earlier than we do, so the sample is not lost
+        for it.
+        """
+        unit.refusals += 1
+        unit.not_before_s = self.flow.now_s + REFUSED_S * self.scale
+        return unit.refusals <= MOST_REFUSALS and unit.job.state != JobState.CANCELLING
 
     def _may_repeat(self, unit: Unit, touched: bool) -> bool:
         if unit.job.state == JobState.CANCELLING or max(s.failures for s in unit.steps) > policy_of(unit).retry:

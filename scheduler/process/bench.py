@@ -76,7 +76,11 @@ class Bench:
         return bool(
             self._ask(
                 lambda: self.store.update_if(
-                    "attempts", attempt_id, {"state": {"$in": _OPEN}}, {"state": "interrupted", "reason": reason}
+                    "attempts",
+                    attempt_id,
+                    {"state": {"$in": _OPEN}},
+                    # What the host did after its last record is not known; another scheduler may have to read this.
+                    {"state": "interrupted", "reason": reason, "touched": True},
                 )
             )
         )

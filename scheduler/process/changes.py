@@ -14,8 +14,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from scheduler import events
+from scheduler.accounting.ledger import Charges
 from scheduler.events import Happening
 from scheduler.models import Device, Job, Place, Request, Sample, Step, StepMember, Task
+from scheduler.process.charging import charge
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LiveDevice, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
 from scheduler.rows import update_rows
@@ -98,6 +100,8 @@ class Changes:
     writes: list[Callable[[], object]] = field(default_factory=list)
     """Rare further writes, done first in the same transaction."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+    charges: Charges = field(default_factory=Charges)
+    """What is to be added to the accounts."""
     plan_moved: int = 0
     """Steps that stand elsewhere in the plan than before."""
 
@@ -245,6 +249,8 @@ class Changes:
         self._write_places()
         update_rows(Request, ("applied_at", "refused"), ((self.at, text, pk) for pk, text in self.requests.items()))
         self._write_stocks()
+        charge(self.charges, self.steps.values(), self.samples.values())
+        self.charges.write(self.at)
 
     def _write_places(self) -> None:
         # Accepting a job claims places too, so the one that held it before is part of the condition.

@@ -173,6 +173,7 @@ class Flow:
         """Take what the step used out of its stocks."""
         for stock, amount in step.consumes.items():
             self.stocks.use(self.changes, stock, amount)
+            self.changes.charges.add(step.job.owner_id, step.job.project_id, "stock", stock, amount)
             self.changes.unreserve(stock, amount)
 
     def unreserve(self, step: LiveStep) -> None:

@@ -209,7 +209,7 @@ class Grants:
         if latest_s is None and not all(self._usable(device, unit) for device in downstream_devices(unit, self.state)):
             return False
         planned_s = unit.first.planned_start_s
-        if planned_s is None:
+        if planned_s is None or (latest_s is not None and latest_s <= now_s):
             return True
         if not self.gate.fresh(now_s):
             return False

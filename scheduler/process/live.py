@@ -159,11 +159,13 @@ class Unit:
     settings: dict[str, Any] = field(default_factory=dict)
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
-    not_before_s: float = 0.0
-    """Lab time before which it is not repeated."""
     queued: bool = False
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
+    refusals: int = 0
+    """How often a host has refused the order, and nothing was begun."""
+    not_before_s: float = 0.0
+    """Lab time before which it is not ordered again: after a refusal, or as long as its task's policy pauses."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     sent_at_s: float = 0.0

@@ -85,7 +85,7 @@ class Scheduler:
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
-        self.attempts = Attempts(self.flow, self.bench, self.manifests)
+        self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
         self.attempts.on_broken = self.hosts.maintenance.quarantine
         self.standby = Standby(self.flow)
         self.requests = Requests(self.flow, self.attempts, self.hosts)
@@ -131,6 +131,8 @@ class Scheduler:
         """Return how many real seconds there is nothing to do for."""
         due = [s for s in (self.standby.next_s(), self.grants.next_due_s()) if s is not None]
         sleep_s = min(IDLE_S, max(0.0, self.hosts.look_s() - time.monotonic()))
+        if self.plan.stale:
+            sleep_s = min(sleep_s, max(0.0, self.plan.repair_in_s))
         if due:
             sleep_s = min(sleep_s, max(0.0, self.clock.real_seconds(min(due) - self.clock.now())))
         return sleep_s

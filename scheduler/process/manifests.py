@@ -88,6 +88,7 @@ class Manifests:
                 if instance in job.manifests and job.manifests[instance] != digest:
                     self._revalidate(job, instance, manifest, digest, flow)
             flow.plan.mark_stale()
+        self._let_go_on(flow)
         in_force = {name: self._known[digest] for name, digest in flow.state.manifests.items() if digest in self._known}
         flow.references.catalogue = Catalogue(self.lab, in_force)
         flow.grants.wake_all()
@@ -141,6 +142,12 @@ class Manifests:
                         name = self.lab.resource_id(instance, local)
                         found[name] = found.get(name, False) or resource.storage
         return found
+
+    def _let_go_on(self, flow: Flow) -> None:
+        """Release jobs whose modules are again what they were accepted for."""
+        for job in flow.state.jobs.values():
+            if job.state == JobState.HELD and job.manifests.items() <= flow.state.manifests.items():
+                flow.changes.job(job, JobState.QUEUED if job.started_s is None else JobState.RUNNING)
 
     def _revalidate(self, job: LiveJob, instance: str, new: Manifest, digest: str, flow: Flow) -> None:
         old = self._known.get(job.manifests[instance])

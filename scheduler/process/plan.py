@@ -28,7 +28,9 @@ log = structlog.get_logger("octolab.scheduler")
 
 POLICIES = ("masking", "fcfs")
 REPAIR_SHARE = 10
-"""A repair waits until this many times its own length has passed since the last one."""
+"""A repair waits until this many times its own length has passed since the last one …"""
+URGENT_SHARE = 2
+"""… or this many, if something waits for true times."""
 ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
 _LAST = float("inf")
@@ -50,7 +52,9 @@ class Plan:
         self.policy = policy
         self.stale = False
         self.wanted = False
-        """Whether somebody waits for a repair."""
+        """Whether a repair is to be done in this very turn."""
+        self.urgent = False
+        """Whether something waits for a repair."""
         self.moved: dict[str, LiveStep] = {}
         """Steps that were placed or moved since they were last written."""
         self.on_reorder: Callable[[], None] = lambda: None
@@ -76,10 +80,11 @@ class Plan:
         return oldest is unit.job
 
     def fresh(self, now_s: float) -> bool:
-        """Tell whether the times can be relied on; if not, and it can be afforded, a repair is wanted now."""
-        if self.stale and self._affordable():
-            self.wanted = True
-        return not self.wanted
+        """Tell whether the times can be relied on; if not, a repair is wanted as soon as it can be afforded."""
+        if self.stale:
+            self.urgent = True
+            self.wanted = self.wanted or self.repair_in_s <= 0
+        return not (self.stale or self.wanted)
 
     # --- what happens
 
@@ -144,13 +149,16 @@ class Plan:
         if planned_s is None or abs(planned_s - at_s) > ALMOST_S:
             self.mark_stale()
 
-    def _affordable(self) -> bool:
-        return time.monotonic() - self._repaired_s >= REPAIR_SHARE * self.cost_s
+    @property
+    def repair_in_s(self) -> float:
+        """Real seconds until a stale plan is repaired; not positive if that is due now."""
+        share = URGENT_SHARE if self.urgent else REPAIR_SHARE
+        return self._repaired_s + share * self.cost_s - time.monotonic()
 
     @property
     def due_for_repair(self) -> bool:
         """Whether a repair should be done now."""
-        return self.wanted or (self.stale and self._affordable())
+        return self.wanted or (self.stale and self.repair_in_s <= 0)
 
     # --- placing
 
@@ -222,13 +230,13 @@ class Plan:
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
-            self.stale = self.wanted = False
+            self.stale = self.wanted = self.urgent = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
             return
         self._table = table
         self._publish(table, self.state.jobs.values())
         self.on_reorder()
-        self.stale = self.wanted = False
+        self.stale = self.wanted = self.urgent = False
         self._repaired_s = time.monotonic()
         self.cost_s = self._repaired_s - began_s
 
@@ -263,7 +271,7 @@ class Plan:
         self._table = found
         self._publish(found, self.state.jobs.values())
         self.on_reorder()
-        self.stale = self.wanted = False
+        self.stale = self.wanted = self.urgent = False
         self.changes_seen += 1
         return True
 

@@ -27,9 +27,11 @@ from scheduler.jobformat.text import read
 from scheduler.jobformat.units import show
 from scheduler.models import Job, Request, Stock
 from scheduler.states import JobState
+from users.audit import note
 from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
+from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
 
@@ -68,6 +70,11 @@ class CheckedJob:
     def consumption(self) -> dict[str, float]:
         """What it needs of each stock."""
         return self.expansion.consumption()
+
+    @property
+    def module_time_s(self) -> float:
+        """For how long it is expected to keep modules busy, lab seconds."""
+        return sum(step.duration_s for step in self.expansion.steps if step.action is not None and not step.dormant)
 
 
 def check_job(
@@ -114,6 +121,8 @@ def submit_job(
         With everything that is wrong; nothing is kept.
     IdempotencyConflict
         If the key was used for another job.
+    OverLimit
+        If it would exceed a quota of the user or the project.
     LabNotReady
         If the lab file or the lab's clock cannot be read.
     """
@@ -127,7 +136,10 @@ def submit_job(
     checked = _check(user, data, project)
     try:
         with transaction.atomic():
+            if not manual:
+                check_limits(user, checked.project, checked.module_time_s)
             job = _insert(checked, user, idempotency_key, digest, rerun_of, manual)
+            note("job.submit", job.id, actor=user, project=checked.project, name=job.name, samples=job.samples_total)
             transaction.on_commit(ring_scheduler)
     except IntegrityError:
         # two requests with the same key at the same time: the other one was faster

@@ -1,7 +1,7 @@
 """Wishes that the scheduler applies: cancel, change, decide, refill, collect.
 
 Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
-(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row is what counts:
+(``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row counts:
 an answer that comes too late is still found there.
 """
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,25 @@ def test_many_updates_at_once_tell_which_of_them_stand(store: DocumentStore) -> 
     assert same(document, {"_id": "a1", "state": "done", "n": 1, **exact})
     assert store.update_each("attempts", updates[1:2]) == [False]
     assert store.update_each("attempts", []) == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_a_store_that_cannot_write_is_away_and_refuses_nothing(tmp_path: Path) -> None:
+    with MongoServer(tmp_path) as server:
+        store = DocumentStore(server.url())
+        assert store.insert_many("events", [{"_id": "a", "n": 1}]) == [True]
+        unlimited = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        writes: list[Callable[[], object]] = [
+            lambda: store.insert_many("events", [{"_id": "b", "n": 1}, {"_id": "c", "n": 1}]),
+            lambda: store.update_if("events", "a", {}, {"n": 2}),
+            lambda: store.update_each("events", [("a", {}, {"n": 2}), ("b", {}, {"n": 2})]),
+            lambda: store.upsert("events", {"_id": "d", "n": 2}),
+        ]
+        for write in writes:
+            with pytest.raises(StoreUnavailableError):
+                write()
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
+        for write in writes:
+            write()
+        assert {d["_id"]: d["n"] for d in store.find("events")} == {"a": 2, "b": 2, "c": 1, "d": 2}
+        store.close()

@@ -17,6 +17,7 @@ from users.permissions import Access, demanded
 TEAM = frozenset({"owner", "member", "viewer", "lead"})
 IN_CHARGE = frozenset({"owner", "lead"})
 OPERATORS = frozenset({"operator"})
+ADMINS = frozenset({"admin"})
 OWNERS = frozenset({"owner", "elsewhere"})
 """Tokens of the one user, whatever their project."""
 USERS = TEAM | {"operator", "admin", "outsider", "scopeless", "elsewhere"}
@@ -106,6 +107,14 @@ CASES: dict[str, Case] = {
     "DELETE channels/<uuid:channel_id>": channel(204),
     "POST channels/<uuid:channel_id>/test": channel(202),
     "GET schemas/job": Case(200),
+    "GET audit": Case(200, ADMINS),
+    "GET accounting": Case(200),
+    "GET accounting.csv": Case(200),
+    "GET quotas": Case(200),
+    "PUT quotas/users/<str:username>": Case(200, ADMINS, None, lambda w: {"username": "member"}, {"open_jobs": 3}),
+    "PUT quotas/projects/<slug:slug>": Case(200, ADMINS, None, lambda w: {"slug": "team"}, {"open_jobs": 3}),
+    "GET lab/policy": Case(200, ADMINS),
+    "PATCH lab/policy": Case(200, ADMINS, body={"sign_up": "approval"}),
     "GET events": Case(200),
     "GET modules": Case(200),
     "GET modules/<slug:module_id>": Case(200, arguments=lambda world: {"module_id": "bench"}),

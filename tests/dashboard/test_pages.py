@@ -175,6 +175,13 @@ def test_what_is_not_there_is_a_404(world: World, signed_in: Browser, page: str)
     assert signed_in("owner").get(page).status_code == 404
 
 
+def test_signing_out_leads_to_the_sign_in_page(world: World, signed_in: Browser) -> None:
+    client = signed_in("owner")
+    answer = client.post("/logout")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
+    assert client.get("/jobs").status_code == 302
+
+
 def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, signed_in: Browser) -> None:
     Device.objects.filter(id="arm").update(quarantine="in quarantine: no answer")
     page = signed_in("operator").get("/operator").content.decode()

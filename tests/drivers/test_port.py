@@ -152,3 +152,14 @@ def test_a_link_that_leads_to_another_instrument_is_left_again(lab: Bench) -> No
     link.unlink()
     link.symlink_to(mine)
     assert arm.status().state == "unhomed"
+
+
+@pytest.mark.parametrize("name", ["stirrer", "arm", "pump_agno3", "spectrometer", "pipette"])
+def test_whoever_comes_after_an_ended_host_can_open_the_port(lab: Bench, name: str) -> None:
+    before = lab.device(name)
+    before.connect()
+    before.close()
+    lab.ports.clear()
+    after = lab.new_device(name)
+    after.connect()
+    after.close()

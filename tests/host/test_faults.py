@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from modules.contract.messages import Attempt
+from modules.host.standstill import STANDSTILL_S
 from tests.services import MongoServer, RedisServer
 
 from .harness import ROOT, HostBench, bench_of, wait_for
@@ -173,6 +175,35 @@ def test_a_step_that_somebody_else_closed_moves_nothing_more(own_host: HostBench
     assert own_host.run(own_host.order("noop"))["state"] == "completed"
     assert own_host.commands() == seen
     assert own_host.attempt(order.attempt_id)["state"] == "interrupted"  # type: ignore[index]
+
+
+def test_a_host_that_stood_still_asks_before_it_moves(own_host: HostBench) -> None:
+    order = own_host.order("moves", {"count": 10_000, "real_s": 0.001})
+    own_host.send(order)
+    wait_for(lambda: (own_host.attempt(order.attempt_id) or {}).get("state") == "running")
+    wait_for(lambda: len(own_host.commands()) >= 20)
+    assert own_host.process is not None
+    own_host.process.send_signal(signal.SIGSTOP)
+    time.sleep(STANDSTILL_S + 1)
+    assert own_host.store.update_if("attempts", order.attempt_id, {"state": "running"}, {"state": "interrupted"})
+    seen = len(own_host.commands())
+    own_host.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: "somebody else had closed it" in own_host.log_text())
+    # One may have been on its way to the port.
+    assert len(own_host.commands()) <= seen + 1
+    assert own_host.run(own_host.order("noop"))["state"] == "completed"
+
+
+def test_a_host_that_stood_still_and_lost_nothing_goes_on(own_host: HostBench) -> None:
+    order = own_host.order("moves", {"count": 100, "real_s": 0.02})
+    own_host.send(order)
+    wait_for(lambda: len(own_host.commands()) >= 5)
+    assert own_host.process is not None
+    own_host.process.send_signal(signal.SIGSTOP)
+    time.sleep(STANDSTILL_S + 1)
+    own_host.process.send_signal(signal.SIGCONT)
+    assert own_host.closed(order.attempt_id)["state"] == "completed"
+    assert "stood still" in own_host.log_text()
 
 
 def test_a_device_that_does_not_answer_is_offline_until_it_does(tmp_path: Path, mongo_url: str, redis_url: str) -> None:

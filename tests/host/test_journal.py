@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -145,3 +146,12 @@ def test_what_is_no_json_is_refused_at_once(tmp_path: Path) -> None:
     again = Journal(tmp_path)
     assert [record["d"] for record in again.replay()] == ["fine"]
     again.close()
+
+
+def test_a_full_disk_is_known_before_a_step_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    assert journal.has_room
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    assert not journal.has_room
+    journal.close()

@@ -203,3 +203,10 @@ def test_old_messages_are_forgotten(job: Job, channel: Channel) -> None:
     Notification.objects.update(created_at=timezone.now() - delivery.KEEP - timedelta(days=1))
     delivery.forget_old(timezone.now())
     assert [n.delivered_at for n in Notification.objects.all()] == [None], "what still waits is kept"
+
+
+def test_a_clock_that_was_set_back_holds_up_no_message(job: Job, channel: Channel, chat: Chat) -> None:
+    enqueue("finished", job)
+    wait(-timedelta(days=1))
+    assert due_channels(timezone.now()) == [channel.pk]
+    assert deliver(channel) == 1

@@ -53,17 +53,17 @@ def make_manifest(version: str = "1", *, title: str = "Work", capacities: dict[s
             name: Resource(capacity=sizes.get(name, capacity), storage=storage, cleanup=cleanup)
             for name, (capacity, storage, cleanup) in PLACES.items()
         },
-        tasks=tuple(
-            ManifestTask(
-                name=name,
-                title=title,
-                parameters={"type": "object", "properties": {}},
-                steps=(ManifestStep(name="run", action="run", duration_s="10"),),
-            )
-            for name in ("work", "tidy_slot", "tidy_cell")
-        )
-        + (_act(),),
+        tasks=(*(_plain(name, title) for name in ("work", "tidy_slot", "tidy_cell")), _act()),
         actions=(Action(name="run"), Action(name="safe", repeat_safe=True), Action(name="waits", pause="checkpoint")),
+    )
+
+
+def _plain(name: str, title: str) -> ManifestTask:
+    return ManifestTask(
+        name=name,
+        title=title,
+        parameters={"type": "object", "properties": {}},
+        steps=(ManifestStep(name="run", action="run", duration_s="10"),),
     )
 
 
@@ -276,7 +276,7 @@ class FakeHost:
 
     def close(self, order: Order, state: str = "completed", **fields: Any) -> None:
         """Close an attempt; ``results`` and ``failed`` (sample ids) say how the members fared."""
-        if order.attempt_id not in self.executed and fields.get("touched", True):
+        if order.attempt_id not in self.executed and not fields.pop("refused", False):
             self.start(order)
         results, failed = fields.pop("results", {}), fields.pop("failed", ())
         outcomes = [

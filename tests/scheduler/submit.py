@@ -1,6 +1,7 @@
 """Insert jobs into the database that the environment names: a process of its own, as the web is.
 
-``python -m tests.scheduler.submit NUMBER`` prints the jobs' ids.
+``python -m tests.scheduler.submit NUMBER`` prints the jobs' ids; ``… preview`` prints where one would stand, and keeps
+nothing.
 """
 
 from __future__ import annotations
@@ -42,5 +43,32 @@ def main(count: int) -> None:
         ring_scheduler()
 
 
+def preview() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "octolab.settings"
+    import django
+
+    django.setup()
+    from django.db import transaction
+
+    from scheduler.models import StepMember
+    from scheduler.services import placement
+    from tests.scheduler.harness import S, make_job, make_user
+    from users.models import User
+
+    with transaction.atomic():
+        owner = User.objects.filter(username="ada").first() or make_user("ada")
+        job = make_job(owner, [S("a", {"arm": "use"}, duration_s=50), S("b", {"eye": "use"}, needs=["a"])])
+        steps, members = list(job.steps.all()), list(StepMember.objects.filter(step__job=job))
+        transaction.set_rollback(True)
+    found = placement.preview(job, steps, members, wait_s=10)
+    assert found is not None
+    assert found.start_lab_s is not None
+    assert found.finish_lab_s is not None
+    print(found.finish_lab_s - found.start_lab_s, len(found.steps or {}))
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    if sys.argv[1] == "preview":
+        preview()
+    else:
+        main(int(sys.argv[1]))

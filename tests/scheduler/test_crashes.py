@@ -78,6 +78,7 @@ def test_two_schedulers_take_turns(world: World) -> None:
     second = world.start_scheduler()
     jobs = len(world.submit(10))
     world.wait_for_all()
+    assert world.preview() == pytest.approx([60, 2])
     assert world.leader()[0] == 1
     # A scheduler that is dead is replaced at once; one that hangs, after its lease; it writes nothing more.
     first.kill()

@@ -125,8 +125,20 @@ def test_untouched_and_safe_failures_are_retried_others_are_not(bench: Bench) ->
     step_through(bench, "c", lambda order: bench.host.close(order, "failed", error="lamp"))
     third.refresh_from_db()
     assert third.state == "failed"
-    # Nothing of the first was ever moved: it has not even started.
-    assert [models.Job.objects.get(id=j.id).state for j in (job, other)] == ["queued", "running"]
+    assert [models.Job.objects.get(id=j.id).state for j in (job, other)] == ["running", "running"]
+
+
+def test_a_refused_order_is_sent_again_but_not_for_ever(bench: Bench) -> None:
+    job = bench.job(S("a", {"arm": "use"}, takes=["slot"]))
+    for attempt in range(1, 7):
+        bench.turn(3)
+        (order,) = bench.host.claim()
+        assert order.attempt == attempt
+        bench.host.close(order, "failed", refused=True, touched=False, error="emergency stop")
+        bench.turn()
+        assert bench.host.deliver() == []
+    job.refresh_from_db()
+    assert (job.state, job.state_reason, job.started_lab_s is None) == ("failed", "emergency stop", False)
 
 
 def test_a_failed_member_of_a_batch_does_not_fail_the_others(bench: Bench) -> None:

@@ -83,7 +83,7 @@ def test_fcfs_lets_one_job_in_at_a_time(make_bench: object) -> None:
 
 
 def test_a_delay_moves_what_follows(bench: Bench) -> None:
-    first, second = bench.job(S("a", {"arm": "use"})), bench.job(S("b", {"arm": "use"}))
+    _, second = bench.job(S("a", {"arm": "use"})), bench.job(S("b", {"arm": "use"}))
     bench.turn()
     (order,) = bench.host.claim()
     bench.host.start(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -158,6 +159,10 @@ class World:
         """Submit jobs from a process of its own; return their ids."""
         return self._run([sys.executable, "-m", "tests.scheduler.submit", str(count)]).split()
 
+    def preview(self) -> list[float]:
+        """Preview a job from a process of its own; return its length in lab seconds and its number of steps."""
+        return [float(word) for word in self._run([sys.executable, "-m", "tests.scheduler.submit", "preview"]).split()]
+
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -204,7 +209,7 @@ class World:
         assert sorted(executed) == sorted(attended)
         for device in DEVICES:
             spans = sorted((start, end) for name, start, end in self.host.spans if name == device)
-            assert all(before[1] <= after[0] + 1e-6 for before, after in zip(spans, spans[1:], strict=False)), device
+            assert all(before[1] <= after[0] + 1e-6 for before, after in itertools.pairwise(spans)), device
         seqs = [row[0] for row in self.query("SELECT seq FROM scheduler_event ORDER BY seq")]
         assert seqs == list(range(1, len(seqs) + 1))
         times = {

@@ -6,13 +6,16 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pymongo
 import pytest
 
+from analysis.documents import DocumentStore
 from octolab.client import FINAL, Octolab
 
 from .running import RunningStack, running_stack
@@ -48,16 +51,13 @@ def client(stack: RunningStack) -> Octolab:
 
 
 def attempts(stack: RunningStack) -> list[dict[str, Any]]:
-    documents: pymongo.MongoClient[dict[str, Any]]
-    with pymongo.MongoClient(stack.running["documents"], retryWrites=False) as documents:
-        return list(documents["octolab"]["attempts"].find())
+    """Return the records of all attempts."""
+    with closing(DocumentStore(stack.running["documents"])) as store:
+        return [dict(document) for document in store.find("attempts", {})]
 
 
 def make_token(stack: RunningStack) -> None:
     """Make a user of the stack, as a script would."""
-    import subprocess
-    import sys
-
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "octolab.settings",

@@ -1,0 +1,1 @@
+"""What was used, by whom: module time, samples and consumables by user, project and month."""

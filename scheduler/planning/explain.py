@@ -1,0 +1,226 @@
+"""Why is it waiting? One sentence from the plan, and the cheapest change that would help.
+
+The answer names what stands in the way, who has it and until when; what would help is found by planning again
+without the blocker, so it is never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from scheduler.planning.objective import job_finishes
+from scheduler.planning.plan import Plan, say_duration
+from scheduler.planning.problem import Index, Job, Problem, Step, all_lags
+from scheduler.planning.repair import repair
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A change and what it brings: `start` in ticks, `gain` ticks earlier, at `cost` ticks for the others."""
+
+    change: str
+    start: int
+    gain: int
+    cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a step waits for.
+
+    Attributes
+    ----------
+    step, start
+        The step and its planned start in ticks.
+    reason
+        ``device``, ``resource``, ``maintenance``, ``predecessor``, ``release`` or ``nothing``.
+    thing
+        The device or resource.
+    holder_step, holder_job
+        Who has it; leave the names out for an asker who may not know (`sentence`).
+    until
+        Tick until which it is taken.
+    remedies
+        Best first.
+    """
+
+    step: str
+    start: int
+    reason: str
+    thing: str = ""
+    holder_step: str = ""
+    holder_job: str = ""
+    until: int | None = None
+    remedies: tuple[Remedy, ...] = ()
+    now: int = 0
+    tick: float = 1.0
+
+    def sentence(self, *, names: bool = True) -> str:
+        """Say it; without `names` other people's work is only called busy."""
+        left = say_duration(max(0, (self.until or self.now) - self.now), self.tick)
+        who = f"job {self.holder_job}" if names and self.holder_job else "other work"
+        texts = {
+            "device": f"{self.step} waits for {self.thing}, which {who} has for another {left}",
+            "resource": f"{self.step} waits for {self.thing}, which {who} holds for another {left}",
+            "maintenance": f"{self.step} waits for {self.thing}, which is not available for another {left}",
+            "predecessor": f"{self.step} waits for {self.holder_step} of its own job, for another {left}",
+            "release": f"{self.step} is not to start for another {left}",
+            "nothing": f"{self.step} can start now",
+        }
+        text = texts[self.reason]
+        if self.remedies and names:
+            best = self.remedies[0]
+            text += f"; {best.change} it would start {say_duration(best.gain, self.tick)} earlier"
+            if best.cost:
+                text += f" and others finish {say_duration(best.cost, self.tick)} later in all"
+        return text + "."
+
+
+def why_waiting(problem: Problem, plan: Plan, name: str, *, remedies: bool = True) -> Waiting:
+    """Explain what a step, or the next step of a job, waits for.
+
+    Parameters
+    ----------
+    problem, plan
+        The plan in force.
+    name
+        Id of a step or a job.
+    remedies
+        Whether to look for changes that would help (some tens of milliseconds).
+
+    Raises
+    ------
+    KeyError
+        If nothing that waits has this name.
+    """
+    index = problem.index()
+    step = _step(index, plan, name)
+    start = plan.starts[step.id]
+    answer = Waiting(step.id, start, "nothing", now=problem.now, tick=problem.tick)
+    if start <= problem.now:
+        return answer
+    answer = _reason(problem, index, plan, step, answer)
+    if remedies and answer.reason in ("device", "resource", "maintenance"):
+        answer = replace(answer, remedies=tuple(_remedies(problem, plan, index.job_of[step.id], answer)))
+    return answer
+
+
+def _step(index: Index, plan: Plan, name: str) -> Step:
+    if name in index.step:
+        return index.step[name]
+    for job in index.problem.jobs:
+        if job.id == name:
+            waiting = [step for step in job.steps() if step.id in plan.starts and step.id not in index.fixed]
+            if waiting:
+                return min(waiting, key=lambda step: plan.starts[step.id])
+    raise KeyError(name)
+
+
+def _reason(problem: Problem, index: Index, plan: Plan, step: Step, answer: Waiting) -> Waiting:
+    start = answer.start
+    ready, holder = max(problem.now, index.job_of[step.id].release, step.earliest), ""
+    length = plan.ends[step.id] - start
+    for lag in all_lags(problem):
+        if lag.second == step.id and lag.min is not None and lag.first in plan.starts:
+            at = plan.ends[lag.first] if lag.first_point == "end" else plan.starts[lag.first]
+            at += lag.min - (length if lag.second_point == "end" else 0)
+            if at > ready:
+                ready, holder = at, lag.first
+    if ready >= start:
+        if holder:
+            job = index.job_of[holder].id
+            return replace(answer, reason="predecessor", holder_step=holder, holder_job=job, until=ready)
+        return replace(answer, reason="release", until=ready)
+    found = max(_blockers(index, plan, step, ready, start), key=lambda b: (b[0] or 0, b[1]), default=None)
+    if found is None:
+        # Nothing stands in the way of this step alone: its chain would not fit, or the search chose so.
+        later = _tied(index, plan, step)
+        if later is not None:
+            deeper = _reason(problem, index, plan, later, replace(answer, start=plan.starts[later.id]))
+            if deeper.reason in ("device", "resource", "maintenance"):
+                return replace(deeper, start=start)
+        return answer
+    until, reason, thing, holder = found
+    job = index.job_of[holder].id if holder else ""
+    return replace(answer, reason=reason, thing=thing, holder_step=holder, holder_job=job, until=until)
+
+
+def _tied(index: Index, plan: Plan, step: Step) -> Step | None:
+    """Return the following step of the task if a maximum gap ties it to this one."""
+    steps = index.task_of[step.id].steps
+    at = steps.index(step)
+    if step.max_gap is not None and at + 1 < len(steps) and steps[at + 1].id in plan.starts:
+        return steps[at + 1]
+    return None
+
+
+def _blockers(
+    index: Index, plan: Plan, step: Step, ready: int, start: int
+) -> Iterator[tuple[int, str, str, str]]:
+    """Yield (until, reason, thing, step) of what the step needs and others have before its start."""
+    mode = step.modes[plan.modes[step.id]]
+    needed = {use.device for use in mode.uses}
+    wanted = {demand.resource for demand in mode.demands}
+    wanted |= {hold.resource for hold in index.job_of[step.id].holds if hold.first == step.id}
+    for name, other in index.step.items():
+        if name == step.id or name not in plan.starts:
+            continue
+        end = plan.ends[name]
+        if not ready < end <= start:
+            continue
+        theirs = other.modes[plan.modes[name]]
+        for use in theirs.uses:
+            if use.device in needed:
+                yield end, "device", use.device, name
+        for demand in theirs.demands:
+            if demand.resource in wanted:
+                yield end, "resource", demand.resource, name
+    for job in index.problem.jobs:
+        for hold in job.holds:
+            if hold.resource not in wanted | needed or hold.first == step.id:
+                continue
+            if ready < plan.ends.get(hold.last, ready) <= start:
+                kind = "device" if hold.resource in needed else "resource"
+                yield plan.ends[hold.last], kind, hold.resource, hold.last
+    for device in needed:
+        for blocked in index.device[device].blocked:
+            if ready < blocked.end <= start:
+                yield blocked.end, "maintenance", device, ""
+
+
+def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterator[Remedy]:
+    """Yield changes that bring the step forward, by planning again."""
+    found = []
+    fixed = {item.step for item in problem.fixed}
+    begun = {other.id for other in problem.jobs if any(step.id in fixed for step in other.steps())}
+    before = job_finishes(problem, plan)
+    if answer.holder_job and answer.holder_job != job.id and answer.holder_job not in begun:
+        rest = replace(problem, jobs=tuple(one for one in problem.jobs if one.id != answer.holder_job))
+        found.append(_try(rest, plan, job, answer, f"without job {answer.holder_job}", {}))
+    if answer.reason == "maintenance":
+        devices = tuple(
+            replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices
+        )
+        change = f"without the blocked time of {answer.thing}"
+        found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}))
+    if job.id not in begun:
+        found.append(_try(problem, plan, job, answer, "if it went first", before))
+    good = [remedy for remedy in found if remedy is not None and remedy.gain > 0]
+    yield from sorted(good, key=lambda remedy: (remedy.cost, -remedy.gain))
+
+
+def _try(
+    problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int]
+) -> Remedy | None:
+    """Plan with this job first among the waiting ones and the others as they were."""
+    table, unplaced = repair(problem, plan, ahead=job.id)
+    starts, ends, _ = table.spans()
+    if job.id in unplaced or answer.step not in starts:
+        return None
+    cost = 0
+    for other in problem.jobs:
+        if other.id in before and other.id != job.id:
+            finish = max((ends[step.id] for step in other.steps() if step.id in ends), default=0)
+            cost += max(0, finish - before[other.id])
+    return Remedy(change, starts[answer.step], answer.start - starts[answer.step], cost)

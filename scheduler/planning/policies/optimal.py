@@ -1,0 +1,45 @@
+"""The best plan that can be found in the time: CP-SAT on the near horizon and large-neighbourhood search.
+
+The search starts from the masking policy's plan, or from the plan in force if that is better, and keeps it
+outside the solver: what comes back is never worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scheduler.planning.improve import Improver
+from scheduler.planning.limits import PLACEMENTS_PER_UNIT, Clock, Limits
+from scheduler.planning.plan import Plan
+from scheduler.planning.policies import masking
+from scheduler.planning.policies.base import Request
+
+DEFAULT = Limits(deterministic=2.0)
+"""What an unlimited request gets."""
+MASKING_SHARE = 0.1
+MASKING_STEP = 0.005
+"""Share of the limits for the order search that the solver starts from, and its most for each step: seconds, or
+units of counted work."""
+
+
+def plan(request: Request) -> Plan:
+    """Search within the limits, and return the best plan found or the incumbent."""
+    limits = request.limits
+    if not limits.bounded:
+        limits = replace(DEFAULT, workers=limits.workers, patience=limits.patience, stop=limits.stop)
+        request = replace(request, limits=limits)
+    clock = Clock(limits)
+    fixed = {item.step for item in request.problem.fixed}
+    most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
+    part = _part(limits, most)
+    start = masking.plan(replace(request, limits=part))
+    if part.deterministic is not None:
+        clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
+    return Improver(request, start, clock).run()
+
+
+def _part(limits: Limits, most: float) -> Limits:
+    def of(limit: float | None) -> float | None:
+        return None if limit is None else min(limit * MASKING_SHARE, most)
+
+    return replace(limits, wall=of(limits.wall), cpu=of(limits.cpu), deterministic=of(limits.deterministic))

@@ -1,0 +1,1 @@
+"""What the lab allows: its settings, and quotas of users and projects."""
