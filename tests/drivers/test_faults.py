@@ -63,7 +63,7 @@ def test_a_motion_that_is_not_answered_is_uncertain(lab: Bench, name: str) -> No
 @pytest.mark.parametrize("name", QUERIES)
 def test_garbage_is_a_bad_reply(lab: Bench, name: str) -> None:
     device = lab.device(name)
-    device.port.answer_timeout = 0.05
+    device.port.answer_timeout = 0.5
     device.connect()
     lab.lab.fault(name, "garbage")
     with pytest.raises(BadReply) as caught:
@@ -77,10 +77,10 @@ def test_garbage_is_a_bad_reply(lab: Bench, name: str) -> None:
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_late_answer_is_not_taken_for_the_next(lab: Bench, name: str) -> None:
     device = lab.device(name)
-    device.port.answer_timeout = 0.1
+    device.port.answer_timeout = 0.4
     device.connect()
     device.status()
-    lab.lab.fault(name, "slow", seconds=0.25, count=1)
+    lab.lab.fault(name, "slow", seconds=1.0, count=1)
     if name == "pump_h2o2":  # asks again by itself
         assert device.status().state == "unhomed"
     else:

@@ -42,6 +42,8 @@ def test_the_scheduler_killed_at_random_moments(world: World) -> None:
     world.wait_for_all()
     wait_until(lambda: world.query("SELECT DISTINCT state FROM scheduler_device") == [("idle",)])
     world.check(jobs)
+    # All may be done before the last one has come up; it can only end in good order once it has.
+    wait_until(lambda: f":{scheduler.pid}:" in world.leader()[1])
     scheduler.terminate()
     assert scheduler.wait(20) == 0
 
@@ -83,7 +85,7 @@ def test_two_schedulers_take_turns(world: World) -> None:
     # A scheduler that is dead is replaced at once; one that hangs, after its lease; it writes nothing more.
     first.kill()
     first.wait()
-    wait_until(lambda: world.leader()[0] == 2, 5)
+    wait_until(lambda: world.leader()[0] == 2, 30)
     third = world.start_scheduler()
     second.send_signal(signal.SIGSTOP)
     jobs += len(world.submit(10))
