@@ -15,6 +15,7 @@ from scheduler.planning.workloads.generator import DEVICES, TICK, make_job
 HOUR = round(3600 / TICK)
 """Ticks of an hour."""
 SEEDS = 6
+SMALL_DEVICES = ("UV", "LC", "CENT")
 
 
 def run() -> dict[str, Any]:
@@ -46,11 +47,11 @@ def flood_problem(jobs: int, seed: int) -> Problem:
     rng = random.Random(seed)
     made = [_small(f"f{number:03d}", "flood", 0, rng) for number in range(jobs)]
     made.append(_small("light", "light", rng.randrange(HOUR, 8 * HOUR), rng))
-    return Problem(tuple(made), tuple(Device(name) for name in ("UV", "LC", "CENT")), tick=TICK)
+    return Problem(tuple(made), tuple(Device(name) for name in SMALL_DEVICES), tick=TICK)
 
 
-def _small(name: str, user: str, release: int, rng: random.Random) -> Job:
-    device, length = rng.choice(("UV", "LC", "CENT")), rng.randint(4, 40)
+def _small(name: str, user: str, release: int, rng: random.Random, ticks: tuple[int, int] = (4, 40)) -> Job:
+    device, length = rng.choice(SMALL_DEVICES), rng.randint(*ticks)
     step = Step(f"{name}.0", (Mode(length, (Use(device),)),))
     return Job(name, (Task(f"{name}.t", (step,), device),), user=user, project=user, release=release)
 
@@ -105,13 +106,11 @@ def week(shares: tuple[float, ...] = (1.0, 2.0, 3.0), seed: int = 1) -> dict[str
     names = [f"project{number}" for number in range(len(shares))]
     rng = random.Random(seed)
     days, made = 7, []
-    # Each brings a job an hour, twice what the whole lab can do.
+    # Each brings two jobs of about an hour every hour, and there are three devices: twice what can be done.
     for hour in range(24 * days):
         for name in names:
-            job, _ = make_job(f"{name}-{hour:03d}", random.Random(rng.random()))
-            made.append(replace(job, user=name, project=name, weight=1, release=hour * HOUR))
-    resources = (Resource("STIR", 16), Resource("FURN", 8))
-    problem = Problem(tuple(made), tuple(Device(name) for name in DEVICES), resources, tick=TICK)
+            made += [_small(f"{name}-{hour:03d}-{n}", name, hour * HOUR, rng, (80, 160)) for n in range(2)]
+    problem = Problem(tuple(made), tuple(Device(name) for name in SMALL_DEVICES), tick=TICK)
     simulation = _Week(problem, "fair", shares=dict(zip(names, shares, strict=True)))
     simulation.until = days * 24 * HOUR
     simulation.run()

@@ -25,6 +25,7 @@ from analysis.results import store
 from modules.contract.lab import Lab, load
 from modules.contract.messages import CONTROL_CHANNEL, LATCH_BELL, LATCH_LOG, SCHEDULER_BELL, Latch
 from scheduler.models import Device
+from users import audit
 from users.models import User
 from users.permissions import require
 
@@ -140,6 +141,7 @@ def rearm(user: User, scope: str, note: str) -> Latch:
         raise NotTrippedError(f"Somebody else has just changed the emergency stop of {scope}. Look again.")
     _publish(latch)
     _log.warning("emergency stop of %s re-armed by %s: %s", scope, latch.actor, note)
+    audit.note("estop.rearm", scope, actor=user, said=note)
     return latch
 
 
