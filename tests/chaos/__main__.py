@@ -47,23 +47,27 @@ def main() -> int:
         only=tuple(options.only),
     )
     print(f"seed {plan.seed}, data in {folder}", flush=True)
-    report = run(plan, folder, own_disk=own_disk, say=lambda text: print(text, flush=True))
+    try:
+        report = run(plan, folder, own_disk=own_disk, say=lambda text: print(text, flush=True))
+    except BaseException:
+        _keep(folder)
+        raise
     print(describe(report), flush=True)
     if report.violations or options.keep:
-        kept = Path(f"{folder}-kept")
-        shutil.copytree(folder, kept, ignore=_no_pipes, dirs_exist_ok=True)
-        report.evidence.save(kept / "evidence.json")
-        print(f"everything is kept in {kept}", flush=True)
+        _keep(folder)
     return 1 if report.violations else 0
 
 
-def _no_pipes(folder: str, names: list[str]) -> list[str]:
-    return [
-        name
-        for name in names
-        if (not (path := Path(folder, name)).is_symlink() and not path.is_dir() and not path.is_file())
-        or path.is_symlink()
-    ]
+def _keep(folder: Path) -> None:
+    """Copy everything out of the small file system, which ends with this process."""
+    kept = Path(f"{folder}-kept")
+    shutil.copytree(folder, kept, ignore=_special_files, dirs_exist_ok=True)
+    print(f"everything is kept in {kept}", flush=True)
+
+
+def _special_files(folder: str, names: list[str]) -> list[str]:
+    paths = {name: Path(folder, name) for name in names}
+    return [name for name, path in paths.items() if path.is_symlink() or not (path.is_dir() or path.is_file())]
 
 
 def _with_own_disk() -> int:

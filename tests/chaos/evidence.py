@@ -29,6 +29,8 @@ _TABLES = {
     "notifications": "SELECT id, event, job_id, delivered_at, gave_up_at FROM notifications_notification",
     "manifests": "SELECT m.id, f.document FROM scheduler_module m JOIN scheduler_manifest f ON f.hash = m.manifest_id",
 }
+_UNCLAIMED: Row = {"host": "", "claimed_lab_s": None, "ended_lab_s": None, "touched": False, "outcomes": []}
+"""What a withdrawn attempt does not say."""
 _JSON = {"devices", "takes", "frees", "data", "payload", "document"}
 _UUIDS = {"id", "job_id", "block", "step_id", "task_id", "sample_id", "subject"}
 
@@ -78,6 +80,7 @@ def gather(
     """Read everything that a quiet lab has written; ``anchors`` of lab time, one for each start of the stack."""
     rows = _rows(data / "octolab.sqlite3")
     documents = _documents(documents_url)
+    documents["attempts"] = [{**_UNCLAIMED, **attempt} for attempt in documents["attempts"]]
     manifests = {row["id"]: row["document"] for row in rows.pop("manifests")}
     return Evidence(
         accepted=list(accepted),

@@ -79,6 +79,7 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
         report.evidence = gather(
             lab.data, lab.documents_url, lab_file, lab.anchors, submitter.accepted, listener.delivered
         )
+        report.evidence.save(folder / "evidence.json")
         report.violations = check(report.evidence)
         if submitter.refused:
             say(f"{len(submitter.refused)} jobs were refused, the first: {submitter.refused[0]}")

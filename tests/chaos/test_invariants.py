@@ -200,6 +200,14 @@ def test_doctored_evidence_is_found(name: str, good: Evidence) -> None:
     assert invariant in {violation.invariant for violation in check(doctored)}
 
 
+def test_a_withdrawn_attempt_is_no_violation(good: Evidence) -> None:
+    withdrawn = {"_id": f"{AGAIN}/1", "state": "withdrawn", "step_ids": [AGAIN], "host": "", "outcomes": []}
+    good.attempts[-1]["_id"] = f"{AGAIN}/2"
+    good.run_starts[-1]["attempt_id"] = f"{AGAIN}/2"
+    good.attempts.append({**withdrawn, "claimed_lab_s": None, "ended_lab_s": None, "touched": False})
+    assert check(good) == []
+
+
 def test_what_waits_in_the_outbox_is_not_lost(good: Evidence) -> None:
     good.notifications[0]["delivered_at"] = None
     good.delivered.pop(0)
