@@ -148,9 +148,9 @@ def test_a_stock_that_runs_low_between_check_and_reservation(
 
     whole = jobs._insert
 
-    def meanwhile(*arguments: Any) -> Job:
+    def meanwhile(*arguments: Any, **options: Any) -> Job:
         Stock.objects.filter(id="vials").update(reserved=60)
-        return whole(*arguments)
+        return whole(*arguments, **options)
 
     monkeypatch.setattr(jobs, "_insert", meanwhile)
     with pytest.raises(JobRefused) as error:

@@ -67,6 +67,7 @@ def make_token(stack: RunningStack) -> None:
         "OCTOLAB_DATABASE_URL": f"sqlite:///{stack.data / 'octolab.sqlite3'}",
     }
     command = [sys.executable, "manage.py", "create_user", "ada", "--token", "--json", "--operator"]
+    command += ["--scopes", "jobs:read,jobs:write,devices:read,devices:control"]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     stack.data.with_name("token").write_text(json.loads(done.stdout)["token"])
@@ -83,9 +84,16 @@ def run_job(stack: RunningStack, kill: str | None = None, at: float = 0.0) -> di
             total = job["steps_total"]
             stack.until(lambda: lab.job(job["id"], include="none")["steps_done"] >= at * total)
             os.kill(stack.pids[kill], signal.SIGKILL)
-        final = lab.wait(job["id"], timeout_s=150)
-        assert final["state"] in FINAL | {"needs_operator"}
+        stack.until(lambda: looked_after(lab, job["id"]))
         return lab.job(job["id"])
+
+
+def looked_after(lab: Octolab, job: str) -> bool:
+    """Release what is in quarantine since its instrument was gone, as an operator would; tell if the job is over."""
+    for device in lab.devices():
+        if device["reason"].startswith("in quarantine"):
+            lab.clear_device(device["id"], "it answers again")
+    return lab.job(job, include="none")["state"] in FINAL | {"needs_operator"}
 
 
 @pytest.fixture(scope="module")
