@@ -120,7 +120,7 @@ def test_a_check_keeps_nothing(silver: None, ada: User) -> None:
 def test_few_statements(virtual: None, ada: User, django_assert_max_num_queries: Any) -> None:
     submit_job(user=ada, document=NOOP)
     # Three of them are the audit log's and three the quotas'.
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(15):
         submit_job(user=ada, document=NOOP)
 
 
