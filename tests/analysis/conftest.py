@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core import signals
-from django.db import close_old_connections
+from django.db import connection
 from rest_framework.test import APIClient
 
 from analysis import results
@@ -26,13 +25,9 @@ def store(mongo_url: str, settings: Any) -> Iterator[DocumentStore]:
 
 
 @pytest.fixture(autouse=True)
-def _keep_the_connection() -> Iterator[None]:
+def _keep_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the test's transaction when a test closes a response: a server's connection would end with the request."""
-    for signal in (signals.request_started, signals.request_finished):
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in (signals.request_started, signals.request_finished):
-        signal.connect(close_old_connections)
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
 
 
 @pytest.fixture
