@@ -32,6 +32,7 @@ ERRORS = {
 POSITION = re.compile(r"X(-?[\d.]+) Y(-?[\d.]+) Z(-?[\d.]+)")
 TOLERANCE_MM = 0.5
 MOTION_LIMIT_S = 60.0
+PARKED_MM = 1.0
 FULL_ANGLE = 180.0
 
 
@@ -140,6 +141,18 @@ class UArmPipette(SerialDevice):
         self._go(self._taught("park"), stop)
         self._eject(stop)
         self._plunger(0.0, stop)
+
+    def clear_away(self) -> None:
+        """Get out of the way: rise, park, and throw the tip away; nothing moves if it is parked.
+
+        Raises
+        ------
+        DeviceError
+        """
+        if all(abs(a - b) < PARKED_MM for a, b in zip(self.position(), self._taught("park"), strict=True)):
+            return
+        self.home()
+        self.discard_tip()
 
     def sample(self, source: str, target: str, volume_ul: float) -> None:
         """Take a fresh tip, carry a volume from one place to another, throw the tip away and park.

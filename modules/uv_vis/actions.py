@@ -101,6 +101,8 @@ def rescue(ctx: Context) -> None:
 
 def clear_cuvette(ctx: Context) -> None:
     """Bring the cuvette back to its slot from wherever it was left."""
+    # A measurement that was broken off leaves the pipette where the arm has to go.
+    ctx.device("pipette").clear_away()
     if pick_if_there(ctx, "spectrometer") or pick_if_there(ctx, "cuvette_holder"):
         ctx.device("arm").place(_cuvette_slot(ctx))
 

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 _TABLES = {
     "jobs": "SELECT id, name, state FROM scheduler_job",
     "samples": "SELECT id, job_id, state FROM scheduler_sample",
-    "steps": "SELECT id, job_id, block, name, module, action, state, attempt, devices, takes, frees"
+    "steps": "SELECT id, job_id, block, name, module, action, state, attempt, devices, takes, frees, adds"
     " FROM scheduler_step",
     "members": "SELECT step_id, task_id, sample_id FROM scheduler_stepmember",
     "events": "SELECT seq, lab_s, kind, subject, job_id, state_from, state_to, data FROM scheduler_event ORDER BY seq",
@@ -31,7 +31,7 @@ _TABLES = {
 }
 _UNCLAIMED: Row = {"host": "", "claimed_lab_s": None, "ended_lab_s": None, "touched": False, "outcomes": []}
 """What a withdrawn attempt does not say."""
-_JSON = {"devices", "takes", "frees", "data", "payload", "document"}
+_JSON = {"adds", "devices", "takes", "frees", "data", "payload", "document"}
 _UUIDS = {"id", "job_id", "block", "step_id", "task_id", "sample_id", "subject"}
 
 

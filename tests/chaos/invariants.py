@@ -21,6 +21,9 @@ HOLDING = {"granted", "dispatched", "running", "pausing", "paused", "interrupted
 TOLD = {"completed": "finished", "failed": "failed", "cancelled": "cancelled", "needs_operator": "needs_operator"}
 LATE_S = 1.0
 """Real seconds that a command may lie in the instrument's input after its attempt has ended badly."""
+STEPS_PER_UL = 3
+"""Of the shipped lab's syringe pumps."""
+_STROKE = re.compile(r"\\x02\d\dV\d+IA(\d+)OA0R")
 _NUMBERED = re.compile(r"#?\d+ [A-Z]+")
 
 
@@ -145,8 +148,11 @@ def _once_in(attempt: Row, commands: list[Row], steps: list[Row]) -> Iterator[Vi
     for (instrument, text), count in numbered.items():
         if count > 1:
             yield Violation(2, attempt["_id"], f"{instrument} got {text!r} {count} times")
+    yield from _dispensed(attempt, commands, steps)
     last: dict[str, str] = {}
     for command in commands:
+        if _STROKE.match(command["text"]):
+            continue
         if last.get(command["instrument"]) == command["text"]:
             yield Violation(2, attempt["_id"], f"{command['instrument']} got {command['text']!r} twice in a row")
         last[command["instrument"]] = command["text"]
@@ -158,6 +164,14 @@ def _once_in(attempt: Row, commands: list[Row], steps: list[Row]) -> Iterator[Vi
             yield Violation(
                 2, attempt["_id"], f"{device} was to RUN {wanted} times and was told so {runs[device]} times"
             )
+
+
+def _dispensed(attempt: Row, commands: list[Row], steps: list[Row]) -> Iterator[Violation]:
+    """Equal strokes of a pump may follow each other, but all together they give what the step adds."""
+    wanted_ul = sum(step["adds"]["volume_ul"] for step in steps if step["adds"])
+    given_ul = sum(int(stroke[1]) for c in commands if (stroke := _STROKE.match(c["text"]))) / STEPS_PER_UL
+    if given_ul > wanted_ul + 1 or (attempt["state"] == "completed" and given_ul < wanted_ul - 1):
+        yield Violation(2, attempt["_id"], f"was to add {wanted_ul:g} µL and has added {given_ul:g} µL")
 
 
 def _decisions(e: Evidence) -> dict[str, list[float]]:

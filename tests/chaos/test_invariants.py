@@ -20,6 +20,7 @@ def step(name: str, action: str, devices: dict[str, str], *, takes: bool = False
         **{"id": name, "job_id": JOB, "block": name, "name": name, "module": "left", "action": action},
         **{"state": "completed", "attempt": attempt, "devices": devices, "frees": []},
         "takes": ["left.slot"] if takes else [],
+        "adds": None,
     }
 
 
@@ -142,6 +143,12 @@ def _twice(e: Evidence, text: str) -> None:
     e.bench += [{**command("left_1", 0, lab_s, "G0"), "text": text} for lab_s in (43, 44)]
 
 
+def _strokes(e: Evidence, count: int) -> None:
+    e.steps[1]["adds"] = {"volume_ul": 2000.0}
+    text = r"\x0217V1200IA3000OA0R\x031"
+    e.bench += [{**command("left_1", 0, 43 + n, "V"), "text": text} for n in range(count)]
+
+
 def _slot_taken_twice(e: Evidence) -> None:
     e.run_starts.append({**run_start("step-enter/1", 25, OTHER_SAMPLE), "uid": "run other"})
     e.run_stops.append({"uid": "stop other", "run_start": "run other", "lab_s": 26})
@@ -162,6 +169,8 @@ DOCTORED: dict[str, tuple[int, Callable[[Evidence], Any]]] = {
     "repeated though it was decided to be done": (2, _decided_done),
     "a command sent twice": (2, lambda e: e.bench.append(command("left_1", 2, 43))),
     "a command without a number sent twice": (2, lambda e: _twice(e, "G90 G0 X35.000")),
+    "a stroke of a pump too many": (2, lambda e: _strokes(e, 3)),
+    "a stroke of a pump too few": (2, lambda e: _strokes(e, 1)),
     "an action done twice": (2, lambda e: e.bench.append(command("left_1", 9, 43))),
     "completed without doing anything": (2, lambda e: e.bench.pop()),
     "completed twice": (2, lambda e: e.attempts[1].update(state="completed")),
@@ -198,6 +207,11 @@ def test_doctored_evidence_is_found(name: str, good: Evidence) -> None:
     doctored = copy.deepcopy(good)
     doctor(doctored)
     assert invariant in {violation.invariant for violation in check(doctored)}
+
+
+def test_equal_strokes_of_a_pump_are_no_repetition(good: Evidence) -> None:
+    _strokes(good, 2)
+    assert check(good) == []
 
 
 def test_a_withdrawn_attempt_is_no_violation(good: Evidence) -> None:

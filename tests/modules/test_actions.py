@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -111,6 +112,31 @@ def test_a_lost_vial_is_put_away_from_wherever_it_is(homed: Runner) -> None:
     assert homed.places[expansion.samples[0].id] == {"vial_storage": 0}
     assert {"vial_storage.1.1", "cuvette.1"} < world.standing.keys()
     assert not {"vial_holder", "spectrometer", "gripper"} & world.standing.keys()
+
+
+def test_a_pipette_that_was_broken_off_is_out_of_the_arms_way(homed: Runner) -> None:
+    expansion = expanded(
+        {
+            "name": "x",
+            "workflow": [
+                {"task": "batch_synthesis.prepare"},
+                {"task": "batch_synthesis.react", "with": {"time": 0}},
+                {"task": "uv_vis.measure"},
+            ],
+        }
+    )
+    (load,) = steps_of(expansion, "prepare")
+    for step in (load, steps_of(expansion, "react")[1], steps_of(expansion, "measure")[0]):
+        homed.run(step)
+    pipette = homed.bench.device("pipette")
+    for place in ("tips", "vial_holder"):
+        pipette._go(pipette._above(place), Event())
+        pipette._go(pipette._taught(place), Event())
+    (clear,) = steps_of(expansion, "clear")
+    homed.run(clear)
+    assert homed.bench.world.incidents == 0
+    assert homed.bench.world.pipette == "parked"
+    assert "cuvette.1" in homed.bench.world.standing
 
 
 def test_a_vial_that_never_left_the_storage_is_in_order(homed: Runner) -> None:
