@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,11 +64,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             made.stack.stop()
 
 
-def steps(lab: Octolab, job: str) -> dict[str, dict[str, Any]]:
-    """Return a job's steps by name."""
-    return {step["name"]: step for step in lab.job(job)["steps"] if not step.get("dormant")}
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_dwell_goes_on_at_the_right_second_when_the_stack_is_back(running: Lab, number: signal.Signals) -> None:
@@ -92,6 +88,22 @@ def test_a_dwell_goes_on_at_the_right_second_when_the_stack_is_back(running: Lab
 def rests(lab: Octolab, job: str) -> list[dict[str, Any]]:
     """Return the dwells of a job."""
     return [step for step in lab.job(job)["steps"] if step["name"].startswith("rest")]
+
+
+@pytest.mark.timeout(600)
+def test_a_stack_that_starts_while_the_database_is_locked_waits_for_it(running: Lab) -> None:
+    """Chaos, seed 102: it gave up after 20 s."""
+    port = int(running.stack.running["address"].rpartition(":")[2])
+    running.stack.stop()
+    log = running.data / "logs" / "prepare.log"
+    lock = sqlite3.connect(running.data / "octolab.sqlite3", isolation_level=None)
+    with closing(lock):
+        lock.execute("BEGIN EXCLUSIVE")
+        arguments = ("--no-demo", "--lab", str(LAB), "--scale", f"{SCALE:g}", "--port", str(port))
+        running.stack = RunningStack(running.data, *arguments)
+        running.stack.until(lambda: "database locked" in log.read_text() or running.stack.process.poll() is not None)
+        lock.execute("ROLLBACK")
+    running.stack.until_it_says(READY)
 
 
 @pytest.mark.timeout(600)
