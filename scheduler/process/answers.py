@@ -16,7 +16,12 @@ log = structlog.get_logger("octolab.scheduler")
 
 def placement_of(job: LiveJob) -> dict[str, Any]:
     """Return what the plan says about a job."""
-    return {"start_lab_s": job.predicted_start_s, "finish_lab_s": job.predicted_finish_s}
+    return {
+        "start_lab_s": job.predicted_start_s,
+        "finish_lab_s": job.predicted_finish_s,
+        "start_range": job.start_range,
+        "finish_range": job.finish_range,
+    }
 
 
 def preview(plan: Plan, state: LabState, question: dict[str, Any], now_s: float) -> dict[str, Any]:

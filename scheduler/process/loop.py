@@ -30,6 +30,7 @@ from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.plan import Plan
+from scheduler.process.predictions import Predictions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
@@ -80,7 +81,8 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.plan = Plan(self.state, self.policy, self.shares)
+        self.predictions = Predictions(self.state)
+        self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
         self.stocks = Stocks()
@@ -98,6 +100,7 @@ class Scheduler:
         load_lab(self.state)
         self.stocks.load()
         self.shares.load()
+        self.predictions.load()
         self.manifests.load(self.flow)
         self.hosts.maintenance.load()
         self.interlocks.load()
@@ -175,6 +178,7 @@ class Scheduler:
         for job in new:
             answers[placement_key(job.id)] = placement_of(job)
         self.shares.charge(changes)
+        self.predictions.write(changes)
         changes.commit(self.leadership, notify)
         if orders:
             self.sender.send(orders)
@@ -209,6 +213,7 @@ class Scheduler:
                 self.flow.changes.touch(job)
                 new.append(job)
         if jobs:
+            self.predictions.recall(jobs)
             self.plan.place(jobs, now_s)
         for job in jobs:
             for unit in job.units:
