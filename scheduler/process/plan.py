@@ -296,6 +296,21 @@ class Plan:
             return None
         return problem, SolvedPlan(starts, ends, modes, version=self.changes_seen)
 
+    def present(self, now_s: float) -> tuple[Problem, SolvedPlan]:
+        """Return the problem as it is now, and the plan in force as it was published last."""
+        problem = make_problem(self.state, now_s)
+        fixed = {item.step: item for item in problem.fixed}
+        starts: dict[str, int] = {}
+        ends: dict[str, int] = {}
+        for step in problem.steps():
+            item, live = fixed.get(step.id), self.state.steps[step.id]
+            if item is not None:
+                starts[step.id], ends[step.id] = item.start, item.end
+            elif live.planned_start_s is not None:
+                starts[step.id] = max(problem.now, round(live.planned_start_s / TICK_S))
+                ends[step.id] = starts[step.id] + step.modes[0].duration
+        return problem, SolvedPlan(starts, ends, dict.fromkeys(starts, 0), version=self.changes_seen)
+
     def try_order(self, starts: dict[str, int], now_s: float) -> bool:
         """Take over the order of these starts (step → tick) if the plan that follows from it is better now.
 

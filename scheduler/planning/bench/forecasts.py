@@ -118,7 +118,7 @@ class Predicting(Simulation):
 
 
 def predictions(settings: Settings) -> Table:
-    """1200 predicted jobs a seed, with log-normal noise of 0.3: how often 80 % ranges hold, of jobs and of tasks."""
+    """1200 jobs a seed, log-normal noise of 0.3: how often 80 % ranges hold, of jobs and of tasks."""
     columns = ("seed", "jobs", "finish held %", "start held %", "tasks", "tasks held %", "bias %", "median error %")
     table = Table(f"predictions when jobs are submitted, sigma {SIGMA}", columns)
     for seed in settings.each(range(1, settings.seeds + 1), "predictions"):
@@ -143,7 +143,7 @@ def predictions(settings: Settings) -> Table:
 
 
 def busy_lab(count: int, seed: int, *, rho: float) -> Problem:
-    """Return jobs of two to six steps that come at random to six devices and load them by `rho`; ticks are seconds."""
+    """Return jobs of two to six steps (ticks are seconds) that come at random to six devices, loaded by `rho`."""
     rng, devices, jobs, at = random.Random(seed), 6, [], 0.0
     lengths = (60, 120, 300, 900)
     for number in range(count):
