@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import predictions
+from . import predictions, why
 
 planning_urls = [
+    path("jobs/<uuid:job_id>/why", why.Why.as_view()),
     path("metrics/predictions", predictions.PredictionMetrics.as_view()),
 ]

@@ -49,10 +49,12 @@ def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any
     found = why_waiting(problem, plan, str(question["step"]))
     remedies = [{"kind": r.kind, "start": r.start, "gain": r.gain, "cost": r.cost} for r in found.remedies]
     return {
+        "step": question["step"],
         "reason": found.reason,
         "thing": found.thing,
         "holder_step": found.holder_step,
         "holder_job": found.holder_job,
+        "now": problem.now,
         "start": found.start,
         "until": found.until,
         "remedies": remedies,

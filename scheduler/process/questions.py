@@ -19,7 +19,7 @@ from scheduler.services.placement import reply_key
 
 log = structlog.get_logger("octolab.scheduler")
 
-_TIMES = ("start", "until", "finish", "finish_before")
+_TIMES = ("now", "start", "until", "finish", "finish_before")
 _LENGTHS = ("gain", "cost", "makespan", "makespan_before", "flow", "flow_before")
 
 
@@ -73,7 +73,7 @@ class Questions:
             return {"reason": "unplaced", "thing": ""}
         unit = next_unit(job, question.get("step"))
         if unit is None:
-            return {"reason": "under_way" if job.started_s is not None else "over", "thing": ""}
+            return {"reason": "under_way" if any(not step.final for step in job.steps) else "over", "thing": ""}
         said = reason(self.state, self.stocks, unit, now_s)
         if said is None and self.advisor is not None:
             step = unit.first.id

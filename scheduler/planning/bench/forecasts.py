@@ -136,8 +136,8 @@ def predictions(settings: Settings) -> Table:
             *(100 * sum(lab.errors) / len(lab.errors), 100 * median(map(abs, lab.errors))),
         )
     table.notes.append(
-        "finish and start: of whole jobs, predicted at submit; tasks: lengths of single steps; jobs that came later and "
-        "repairs of the plan are in them"
+        "finish and start: of whole jobs, predicted at submit; tasks: lengths of single steps; jobs that came "
+        "later and repairs of the plan are in them"
     )
     return table
 
