@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
+from octolab.rows import insert_rows
 from scheduler.models import Prediction, Step, StepMember
 from scheduler.planning.durations import DurationModel, Range
 from scheduler.planning.forecast import Calibration, Forecast, Item, halves, score
 from scheduler.process.changes import Changes
 from scheduler.process.grants import void
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
-from scheduler.rows import insert_rows
 from scheduler.states import JOB_FINAL, JobState, StepState
 
 HISTORY = 4000

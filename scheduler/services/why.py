@@ -35,8 +35,8 @@ class Why:
     reason
         ``held``, ``paused``, ``awaiting_approval``, ``needs_operator``, ``cancelling``, ``over``, ``under_way``,
         ``unusable``, ``estop``, ``interrupted``, ``silent``, ``changed``, ``stock``, ``retry``, ``human``,
-        ``unplaced``; of the plan: ``device``, ``resource``, ``maintenance``, ``predecessor``, ``release``, ``turn``, ``now``;
-        ``unknown`` if the scheduler does not answer.
+        ``unplaced``; of the plan: ``device``, ``resource``, ``maintenance``, ``predecessor``, ``release``, ``turn``,
+        ``now``; ``unknown`` if the scheduler does not answer.
     thing
         The device, place, stock or module.
     holder
