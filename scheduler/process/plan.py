@@ -114,9 +114,9 @@ class Plan:
                 planned_s = unit.first.planned_start_s
                 unit.order = (_LAST if planned_s is None else planned_s, self._serials)
                 unit.early = not _opens_window(unit)
-        if self.policy == "masking":
-            self.shares.rank(now_s, jobs)
-        if self._table is None or self._unfair(NEW_RATIO) or self._unknown(jobs):
+        # Without a new ranking the new jobs are at the end of the line, where they are unfair to nobody.
+        ranked = self.policy == "masking" and self.shares.rank(now_s, jobs)
+        if self._table is None or (ranked and self._unfair(NEW_RATIO)) or self._unknown(jobs):
             self.repair(now_s, ratio=NEW_RATIO)
             return
         for job in jobs:
