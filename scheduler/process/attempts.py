@@ -138,6 +138,7 @@ class Attempts:
         if unit.first.state == StepState.DISPATCHED:
             at_s = self._time(record.get("started_lab_s"))
             self.flow.begin(unit.first, at_s)
+            self.flow.plan.predictions.begun(unit, at_s)
             self.flow.plan.begun(unit, at_s)
 
     def _pause(self, unit: Unit, paused: bool) -> None:
@@ -145,6 +146,7 @@ class Attempts:
         step = unit.first
         if paused and step.state in (StepState.RUNNING, StepState.PAUSING):
             self.flow.changes.step(step, StepState.PAUSED)
+            self.flow.plan.predictions.disturbed(unit.job, self.flow.changes)
         elif not paused and step.state == StepState.PAUSED:
             self.flow.changes.step(step, StepState.RUNNING)
 
