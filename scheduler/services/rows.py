@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from octolab.rows import insert_instance, insert_rows
 from scheduler.generator import Expansion
 from scheduler.models import Job, Sample, Step, StepMember, Task
-from scheduler.rows import insert_rows
 from scheduler.states import SampleState, StepState
 
 _SAMPLE = ("id", "job", "index", "name", "parameters", "source", "contents", "state", "reason")
@@ -14,12 +14,13 @@ _TASK = ("id", "job", "key", "index", "module", "task", "parameters", "cleanup")
 _STEP = (
     "id", "job", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees",
     "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
+    "not_before_lab_s",
 )  # fmt: skip
 
 
 def insert(job: Job, expansion: Expansion) -> None:
     """Insert a job with its samples, tasks and steps; call it in a transaction."""
-    job.save(force_insert=True)
+    insert_instance(job)
     insert_rows(
         Sample,
         _SAMPLE,
@@ -43,7 +44,7 @@ def insert(job: Job, expansion: Expansion) -> None:
         _STEP,
         (
             (s.id, job.id, s.index, s.name, s.module, s.task_name, s.action, s.dormant, s.block, s.devices, s.takes,
-             s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0)
+             s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0, 0.0)
             for s in expansion.steps
         ),
     )  # fmt: skip
