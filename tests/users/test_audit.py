@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -245,3 +246,47 @@ def test_the_page_is_the_admins(world: World) -> None:
     assert opened(world.owner)[0] == 404
     assert opened(world.operator)[0] == 404
     assert Client().get("/admin/audit").status_code == 302
+
+
+def test_what_people_change_about_themselves_is_noted(world: World, settings: Any) -> None:
+    """Channels, passwords, addresses, factors: whose, and never the secret."""
+    settings.NOTIFY_PRIVATE = True
+    from allauth.mfa.totp.internal.auth import generate_totp_secret
+
+    assert world.owner.user is not None
+    services_before = len(verbs())
+    made = world.owner.client.post(
+        "/api/v1/channels", {"name": "mine", "url": "json://localhost:9/hush"}, content_type="application/json"
+    )
+    assert made.status_code == 201, made.content
+    channel = f"/api/v1/channels/{made.json()['id']}"
+    assert world.owner.client.generic("POST", f"{channel}/test").status_code == 202
+    assert world.owner.client.delete(channel).status_code == 204
+    world.owner.user.set_password("correct horse battery")
+    world.owner.user.save()
+    client = Client()
+    client.post("/login", {"username": "owner", "password": "correct horse battery"})
+    client.post("/account/email/", {"action_add": "", "email": "me@example.org"})
+    client.get("/account/2fa/totp/activate/")
+    secret = client.session.get("mfa.totp.secret") or generate_totp_secret()
+    from tests.users.test_accounts import code
+
+    client.post("/account/2fa/totp/activate/", {"code": code(secret)})
+    client.post("/account/2fa/totp/deactivate/")
+    form = {
+        "oldpassword": "correct horse battery",
+        "password1": "another good secret",
+        "password2": "another good secret",
+    }
+    client.post("/account/password/change/", form)
+    noted = verbs()[services_before:]
+    assert [verb for verb in noted if verb.startswith("channel.")] == [
+        "channel.create",
+        "channel.test",
+        "channel.delete",
+    ]
+    assert {"login.succeed", "email.add", "factor.add", "factor.remove", "password.change"} <= set(noted)
+    log = str(list(AuditEntry.objects.values()))
+    for hidden in ("hush", secret, "another good secret"):
+        assert hidden not in log
+    assert verify().broken == ()
