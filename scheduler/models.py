@@ -190,6 +190,8 @@ class Step(models.Model):
     attempt = models.IntegerField(default=0)
     failures = models.IntegerField(default=0)
     """How many of its attempts have failed."""
+    not_before_lab_s = models.FloatField(default=0.0)
+    """Its unit is not ordered again before; kept by the first step of a block."""
     devices = models.JSONField(default=dict)
     """Device id → ``use`` or ``still``."""
     takes = models.JSONField(default=list)

@@ -250,6 +250,7 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField(blank=True, default='')),
                 ('attempt', models.IntegerField(default=0)),
                 ('failures', models.IntegerField(default=0)),
+                ('not_before_lab_s', models.FloatField(default=0.0)),
                 ('devices', models.JSONField(default=dict)),
                 ('takes', models.JSONField(default=list)),
                 ('frees', models.JSONField(default=list)),

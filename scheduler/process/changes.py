@@ -30,7 +30,8 @@ class ForbiddenTransitionError(Exception):
 
 _STEP = (
     "state", "reason", "dormant", "attempt", "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at",
-    "started_lab_s", "ended_lab_s", "ended_at", "failures", "expected_s", "expected_low_s", "expected_high_s",
+    "started_lab_s", "ended_lab_s", "ended_at", "failures", "not_before_lab_s", "expected_s", "expected_low_s",
+    "expected_high_s",
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
@@ -48,8 +49,8 @@ _DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quar
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
     return (
         s.state, s.reason, s.dormant, s.attempt, s.planned_start_s, s.planned_end_s, s.granted_at, s.deadline_at,
-        s.started_s, s.ended_s, s.ended_at, s.failures, s.expected_s, s.expected_low_s, s.expected_high_s,
-        s.id, s.stored,
+        s.started_s, s.ended_s, s.ended_at, s.failures, s.not_before_s, s.expected_s, s.expected_low_s,
+        s.expected_high_s, s.id, s.stored,
     )  # fmt: skip
 
 

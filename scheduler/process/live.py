@@ -117,6 +117,8 @@ class LiveStep:
     ended_at: datetime | None
     failures: int = 0
     """How many of its attempts have failed."""
+    not_before_s: float = 0.0
+    """Lab time before which the unit that it begins is not ordered: after a refusal, or as its task's policy pauses."""
     expected_s: float | None = None
     expected_low_s: float | None = None
     expected_high_s: float | None = None
@@ -173,8 +175,6 @@ class Unit:
     """Whether an earlier attempt may have moved something."""
     refusals: int = 0
     """How often a host has refused the order, and nothing was begun."""
-    not_before_s: float = 0.0
-    """Lab time before which it is not ordered again: after a refusal, or as long as its task's policy pauses."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
     granted_s: float = 0.0

@@ -53,8 +53,8 @@ def reason(state: LabState, stocks: Stocks, unit: Unit, now_s: float) -> dict[st
             level = stocks.level(stock)
             if level is not None and level < amount * (1 - 1e-9):
                 return {"reason": "stock", "thing": stock, "level": level, "needs": amount}
-    if unit.not_before_s > now_s:
-        return {"reason": "retry", "thing": "", "until_lab_s": unit.not_before_s, "text": step.reason}
+    if step.not_before_s > now_s:
+        return {"reason": "retry", "thing": "", "until_lab_s": step.not_before_s, "text": step.reason}
     return None
 
 
