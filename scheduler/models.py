@@ -176,6 +176,8 @@ class Step(models.Model):
     task_name = models.CharField(max_length=64)
     action = models.CharField(max_length=64, null=True)
     """None for a standby step."""
+    person = models.BooleanField(default=False)
+    """Whether a person does it: it is asked for, and no order goes to a host."""
     dormant = models.BooleanField(default=False)
     """Part of a clean-up that has not been called for."""
     block = models.UUIDField()

@@ -173,6 +173,23 @@ class Result(_Model):
     unit: str = ""
     shape: tuple[int | None, ...] = ()
     description: str = ""
+    title: str = ""
+    """What a person who is asked for it reads; the name if left out."""
+    minimum: float | None = None
+    """The least that a person may answer, in ``unit``."""
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    """What a person may answer instead of free text."""
+    optional: bool = False
+    """Whether a person may leave it out."""
+
+    @model_validator(mode="after")
+    def _limits_fit_the_type(self) -> Result:
+        if (self.minimum, self.maximum) != (None, None) and self.dtype not in ("number", "integer"):
+            raise ValueError(f"result {self.name!r} is a {self.dtype}: it has no minimum and no maximum")
+        if self.choices and self.dtype != "string":
+            raise ValueError(f"result {self.name!r} is a {self.dtype}: only a string has choices")
+        return self
 
 
 class Task(_Model):
@@ -192,13 +209,22 @@ class Task(_Model):
     creates_sample: bool = False
     """True if the sample begins to exist with this task (a fresh vial)."""
     person: bool = False
-    """True if the action is a person's."""
+    """True if a person does it: its steps are asked for, and the answers are its results. It needs no code."""
 
     @model_validator(mode="after")
     def _step_names_are_unique(self) -> Task:
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError(f"task {self.name!r} has two steps of the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _people_answer_what_can_be_typed(self) -> Task:
+        if self.person:
+            if any(result.dtype == "array" for result in self.results):
+                raise ValueError(f"task {self.name!r} is a person's: nobody types an array")
+            if all(step.action is None for step in self.steps):
+                raise ValueError(f"task {self.name!r} is a person's, but no step has an action")
         return self
 
 
@@ -239,6 +265,13 @@ class Manifest(_Model):
             if action.name == name:
                 return action
         raise KeyError(name)
+
+    @property
+    def coded(self) -> set[str]:
+        """Actions for which the package must offer code: all that are not a person's alone."""
+        by_hand = {step.action for task in self.tasks if task.person for step in task.steps}
+        by_code = {step.action for task in self.tasks if not task.person for step in task.steps}
+        return {action.name for action in self.actions} - (by_hand - by_code)
 
     def hash(self) -> str:
         """Return the SHA-256 of the canonical JSON, as ``sha256:<hex>``."""

@@ -20,6 +20,7 @@ from users.models import Project, ProjectRole
 from .asker import asker
 from .control import buttons
 from .plan import extent, job_timeline
+from .questions import questions
 from .results import job_figures_and_table
 from .submission import examples, look_at, submit_text
 
@@ -132,6 +133,7 @@ def _running_step(step: Step) -> dict[str, Any]:
     return {
         "id": step.id,
         "state": step.state,
+        "person": step.person,
         "title": f"{step.task_name} · {step.name}",
         "where": " · ".join([*samples, *step.devices]),
         "attended": step.action is not None,
@@ -159,7 +161,11 @@ def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
     return {"events": events, "events_total": Event.objects.filter(job=row).count()}
 
 
-_PARTS = {"status": _status, "timeline": _timeline, "results": _results, "log": _log}
+def _questions(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"questions": questions(asker(request), row)}
+
+
+_PARTS = {"status": _status, "questions": _questions, "timeline": _timeline, "results": _results, "log": _log}
 
 
 def _uuid(text: str) -> UUID | None:

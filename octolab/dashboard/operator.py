@@ -24,6 +24,7 @@ from scheduler.states import SAMPLE_FINAL, StepState
 from .approvals import approvals
 from .asker import asker
 from .lab import stock_rows
+from .questions import questions
 from .thelab import lab_clock
 
 DECISIONS = ("done", "repeat", "failed")
@@ -53,6 +54,7 @@ def desk(request: HttpRequest) -> HttpResponse:
         {
             "approvals": approvals(asker(request)),
             "attention": _attention(request),
+            "questions": questions(asker(request)),
             "stocks": stock_rows(),
             "storage": _storage(request),
         }
@@ -63,6 +65,8 @@ def desk(request: HttpRequest) -> HttpResponse:
 @operators_only
 def desk_part(request: HttpRequest, part: str) -> HttpResponse:
     """Show one part of the page anew."""
+    if part == "questions":
+        return render(request, "octolab/parts/operator_questions.html", {"questions": questions(asker(request))})
     if part != "attention":
         raise Http404
     return render(request, "octolab/parts/operator_attention.html", {"attention": _attention(request)})

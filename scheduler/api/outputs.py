@@ -140,11 +140,11 @@ class StepOutput(serializers.ModelSerializer[Step]):
 
     class Meta:
         model = Step
-        fields = (
+        fields: tuple[str, ...] = (
             *("id", "index", "name", "module", "task_name", "action", "block", "dormant", "state", "reason", "attempt"),
             *("devices", "duration_s", "samples", "planned_start", "planned_end", "started", "ended"),
         )
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_samples(self, step: Step) -> list[Any]:

@@ -286,6 +286,7 @@ class Expander:
                     module=offer.instance,
                     task_name=offer.task.name,
                     action=step.action,
+                    person=offer.task.person and step.action is not None,
                     dormant=task.cleanup,
                     block=task.id,
                     devices=devices,

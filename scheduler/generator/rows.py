@@ -42,6 +42,7 @@ class StepRow:
     module: str
     task_name: str
     action: str | None
+    person: bool
     dormant: bool
     block: UUID
     devices: dict[str, str]

@@ -116,7 +116,8 @@ class Flow:
         for step in unit.steps:
             step.attempt += 1
             step.granted_at = self.changes.at
-            step.deadline_at = self.changes.at + timedelta(seconds=DEADLINE_S)
+            # A person is asked for as long as it takes.
+            step.deadline_at = None if unit.person else self.changes.at + timedelta(seconds=DEADLINE_S)
             self.changes.step(step, StepState.GRANTED)
             self.changes.step(step, StepState.DISPATCHED, data={"attempt": step.attempt})
             for member in step.alive:

@@ -126,6 +126,8 @@ class Grants:
         due_s = self.due_s(unit)
         if due_s is None or not unit.first.alive:
             return False
+        if unit.person:
+            due_s = max(due_s, self.state.duty.next_s(unit.devices, now_s))
         if due_s > now_s:
             heapq.heappush(self._due, (due_s, next(self._serial), unit))
             return False

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.planning.fairness import NORMAL
+from scheduler.process.duty import Duty
 from scheduler.states import JOB_FINAL, SAMPLE_FINAL, STEP_FINAL, DeviceState, JobState, SampleState, StepState
 
 ATTENDED = frozenset({StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED})
@@ -117,6 +118,8 @@ class LiveStep:
     ended_at: datetime | None
     failures: int = 0
     """How many of its attempts have failed."""
+    person: bool = False
+    """Whether a person does it."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -205,6 +208,11 @@ class Unit:
     def standby(self) -> bool:
         """Whether it needs nobody."""
         return self.steps[0].action is None
+
+    @property
+    def person(self) -> bool:
+        """Whether a person does it, so that no host has anything to do with it."""
+        return self.steps[0].person
 
     @property
     def waiting(self) -> bool:
@@ -306,6 +314,8 @@ class LiveDevice:
     lock: str = ""
     """What maintenance lock covers it, and who holds that: the user's id."""
     lock_holder: str = ""
+    person: bool = False
+    """Whether it is a person, of whom no host says anything."""
     holders: dict[str, Unit] = field(default_factory=dict)
     """Units that occupy it now, by id."""
 
@@ -396,6 +406,8 @@ class LabState:
         """Scopes (``lab`` or a module) whose emergency stop is tripped."""
         self.emergency_seen = False
         """Whether a host has told of an emergency stop: the latches are to be looked at before anything is granted."""
+        self.duty = Duty()
+        """When people may be asked."""
         self.held_at_start: list[tuple[float, str, int, str]] = []
         """Places that were held when the process started: (since, resource, number, sample), oldest first."""
 

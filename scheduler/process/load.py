@@ -34,9 +34,10 @@ _JOB = (
     "placed", "ending", "manual", "weight",
 )  # fmt: skip
 _STEP = (
-    "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
-    "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
-    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
+    "id", "job_id", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "state", "reason",
+    "attempt", "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s",
+    "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
+    "failures",
 )  # fmt: skip
 
 
@@ -176,14 +177,14 @@ def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTas
 
 
 def _step(job: LiveJob, row: Sequence[Any]) -> LiveStep:
-    pk, _, index, name, module, task, action, dormant, block, state, reason, attempt, *rest = row
+    pk, _, index, name, module, task, action, person, dormant, block, state, reason, attempt, *rest = row
     devices, takes, frees, settings, consumes, adds, needs, *times = rest
     wants = [Need(n["step"], n.get("min_s") or 0.0, n.get("max_s"), n.get("on_breach") or "flag") for n in needs]
     step = LiveStep(
         str(pk), job, index, name, module, task, action, dormant, str(block), state, reason, attempt,
         devices, takes, frees, settings, consumes, adds, wants, *times,
     )  # fmt: skip
-    step.stored = state
+    step.stored, step.person = state, person
     return step
 
 

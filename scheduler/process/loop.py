@@ -29,6 +29,7 @@ from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
+from scheduler.process.people import People
 from scheduler.process.plan import Plan
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
@@ -93,9 +94,12 @@ class Scheduler:
         self.requests = Requests(self.flow, self.attempts, self.hosts)
         self.attempts.on_policy = self.requests.control.follow_policy
         self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
+        self.people = People(self.flow, self.attempts)
         self.requests.add(self.interlocks.verbs)
+        self.requests.add(self.people.verbs)
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
+        self.people.load(self.lab, self.clock)
         self.stocks.load()
         self.shares.load()
         self.manifests.load(self.flow)
@@ -254,7 +258,10 @@ class Scheduler:
 
     def _orders(self) -> list[tuple[Unit, Any]]:
         self.attempts.sent(self.flow.dispatched)
-        return [(unit, self._order(unit)) for unit in self.flow.dispatched]
+        for unit in self.flow.dispatched:
+            if unit.person:
+                self.people.ask(unit)
+        return [(unit, self._order(unit)) for unit in self.flow.dispatched if not unit.person]
 
     def _order(self, unit: Unit) -> Any:
         parameters = {member.pk: member.task.parameters for member in unit.first.alive}
