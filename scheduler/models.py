@@ -94,6 +94,12 @@ class Job(models.Model):
     """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
     weight = models.JSONField(null=True)
     """Why it stands where it does: the parts of its weight when the plan was last made."""
+    campaign = models.CharField(max_length=64, blank=True, default="")
+    """Name of the campaign in its project that it belongs to; empty if it stands alone."""
+    campaign_key = models.CharField(max_length=64, blank=True, default="")
+    """What other jobs of the campaign call it."""
+    waits_for = models.JSONField(default=list)
+    """Keys of the jobs of its campaign whose results it refers to."""
     by_agent = models.BooleanField(default=False)
     """Whether it was submitted with the token of an automatic agent."""
     placed = models.BooleanField(default=False)
@@ -109,6 +115,11 @@ class Job(models.Model):
             models.Index(fields=["project", "-id"]),
             models.Index(fields=["owner", "state"]),
             models.Index(fields=["project", "state"]),
+            models.Index(
+                fields=["project", "campaign", "campaign_key"],
+                name="jobs_of_a_campaign",
+                condition=~models.Q(campaign=""),
+            ),
             models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
@@ -160,6 +171,8 @@ class Task(models.Model):
     cleanup = models.BooleanField(default=False)
     """Whether it is dormant: done only if its sample fails, is cancelled or aborted."""
     samples: models.ManyToManyField[Sample, Any] = models.ManyToManyField(Sample, related_name="tasks")
+    origins = models.JSONField(default=dict)
+    """Where values come from that were references: parameter → ``{"ref", "job", "task", "run_uid", "value"}``."""
     results = models.JSONField(null=True)
     """Scalars of the last completed attempt, for references of later tasks."""
 
@@ -201,6 +214,9 @@ class Step(models.Model):
     """``{"solution", "volume_ul", "stock"}`` that goes into the sample."""
     needs = models.JSONField(default=list)
     """``[{"step": id, "min_s": 0.0, "max_s": null, "on_breach": "flag"}]``: lags from that step's end to this start."""
+    question = models.JSONField(null=True)
+    """What an operator has to decide before it may start: ``{"what": "breach", "late_s", "within_s", "after",
+    "text"}``, and once that is done ``"answer"``, ``"by"`` and ``"note"``."""
     duration_s = models.FloatField()
     """Expected, lab seconds."""
     planned_start_lab_s = models.FloatField(null=True)

@@ -124,6 +124,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,
+        "waits": row.steps.filter(state=StepState.WAITING, dormant=False).exclude(reason="").order_by("index")[:12],
     }
 
 

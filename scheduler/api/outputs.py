@@ -68,7 +68,18 @@ class JobOutput(serializers.ModelSerializer[Job]):
         model = Job
         fields: tuple[str, ...] = (
             *("id", "name", "project", "owner", "state", "status", "state_reason", "priority", "deadline_at"),
-            *("simulated", "rerun_of", "submitted_at", "submitted", "started", "finished", "finished_at"),
+            *(
+                "campaign",
+                "campaign_key",
+                "waits_for",
+                "simulated",
+                "rerun_of",
+                "submitted_at",
+                "submitted",
+                "started",
+                "finished",
+                "finished_at",
+            ),
             *("predicted_start", "predicted_finish"),
             *("samples_total", "samples_failed", "steps_total", "steps_done"),
         )
@@ -124,7 +135,7 @@ class TaskOutput(serializers.ModelSerializer[Task]):
 
     class Meta:
         model = Task
-        fields = ("id", "key", "index", "module", "task", "parameters", "cleanup", "samples", "results")
+        fields = ("id", "key", "index", "module", "task", "parameters", "origins", "cleanup", "samples", "results")
         read_only_fields = fields
 
 

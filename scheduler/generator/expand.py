@@ -73,7 +73,9 @@ class Expander:
         self._out = Expansion(job_id)
         noted = problems.noted
         self._workflow: Workflow = build(document, catalogue, keys, problems)
-        self._resolver = Resolver(self._workflow, document.parameters, problems)
+        self._resolver = Resolver(
+            self._workflow, document.parameters, problems, document.campaign or "", document.key or ""
+        )
         self._bench = Bench(catalogue, problems)
         # where tasks or their order are unknown, nobody can tell where the samples are
         self._lost = problems.noted > noted
@@ -102,6 +104,7 @@ class Expander:
             self._put_away(sample)
         self._prepare_cleanup()
         self._out.samples = [sample.row for sample in self._samples]
+        self._out.waits_for = tuple(sorted(self._resolver.waits_for))
         self._out.modules = tuple(dict.fromkeys(task.module for task in self._out.tasks))
         for index, step in enumerate(self._out.steps):
             step.index = index

@@ -30,7 +30,7 @@ class ForbiddenTransitionError(Exception):
 
 _STEP = (
     "state", "reason", "dormant", "attempt", "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at",
-    "started_lab_s", "ended_lab_s", "ended_at", "failures",
+    "started_lab_s", "ended_lab_s", "ended_at", "failures", "question",
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
@@ -39,14 +39,14 @@ _JOB = (
 )  # fmt: skip
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
-_TASK = ("parameters", "results")
+_TASK = ("parameters", "origins", "results")
 _DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
 
 
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
     return (
         s.state, s.reason, s.dormant, s.attempt, s.planned_start_s, s.planned_end_s, s.granted_at, s.deadline_at,
-        s.started_s, s.ended_s, s.ended_at, s.failures, s.id, s.stored,
+        s.started_s, s.ended_s, s.ended_at, s.failures, s.question, s.id, s.stored,
     )  # fmt: skip
 
 
@@ -236,7 +236,7 @@ class Changes:
             where=("id", "state"),
         )
         update_rows(StepMember, _MEMBER, ((m.run_uid, m.ok, m.error, m.pk) for m in self.members.values()))
-        update_rows(Task, _TASK, ((t.parameters, t.results, t.id) for t in self.tasks.values()))
+        update_rows(Task, _TASK, ((t.parameters, t.origins, t.results, t.id) for t in self.tasks.values()))
         update_rows(
             Device,
             _DEVICE,

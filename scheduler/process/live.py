@@ -59,6 +59,8 @@ class LiveTask:
     parameters: dict[str, Any]
     results: dict[str, Any] | None
     cleanup: bool
+    origins: dict[str, Any] = field(default_factory=dict)
+    """Where values come from that were references."""
     policy: Any = None
     """What its job wants to happen when it fails (:class:`scheduler.process.policy.Policy`), if it says so."""
 
@@ -120,6 +122,8 @@ class LiveStep:
     """How many of its attempts have failed."""
     person: bool = False
     """Whether a person does it."""
+    question: dict[str, Any] | None = None
+    """What an operator has to decide before it may start, or has decided."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -140,6 +144,11 @@ class LiveStep:
     def waiting(self) -> bool:
         """Whether it is still to be started."""
         return self.state == StepState.WAITING and not self.dormant
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for an operator's decision before it may start."""
+        return self.waiting and self.question is not None and "answer" not in self.question
 
     @property
     def alive(self) -> list[LiveMember]:
@@ -164,6 +173,8 @@ class Unit:
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
     queued: bool = False
+    awaits: bool = False
+    """Whether a value that it needs, from another job of the campaign, is not known yet."""
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
     refusals: int = 0
@@ -262,6 +273,8 @@ class LiveJob:
     """How it was asked to end, by whom and why."""
     manual: bool = False
     """Run by hand by an operator."""
+    campaign: str = ""
+    """Its campaign, if it belongs to one."""
     weight: dict[str, Any] | None = None
     """The parts of its weight, as they are stored and shown."""
     turn: int = 0

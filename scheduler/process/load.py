@@ -31,13 +31,13 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending", "manual", "weight",
+    "placed", "ending", "manual", "campaign", "weight",
 )  # fmt: skip
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "state", "reason",
     "attempt", "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s",
     "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
-    "failures",
+    "failures", "question",
 )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _job(row: Sequence[Any]) -> LiveJob:
 def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
     tasks: dict[UUID, LiveTask] = {}
     for pk, job_id, index, *rest in rows.order_by("index").values_list(
-        "id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup"
+        "id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup", "origins"
     ):
         task = tasks[pk] = LiveTask(str(pk), *rest)
         if not task.cleanup:
@@ -178,13 +178,13 @@ def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTas
 
 def _step(job: LiveJob, row: Sequence[Any]) -> LiveStep:
     pk, _, index, name, module, task, action, person, dormant, block, state, reason, attempt, *rest = row
-    devices, takes, frees, settings, consumes, adds, needs, *times = rest
+    devices, takes, frees, settings, consumes, adds, needs, *times, question = rest
     wants = [Need(n["step"], n.get("min_s") or 0.0, n.get("max_s"), n.get("on_breach") or "flag") for n in needs]
     step = LiveStep(
         str(pk), job, index, name, module, task, action, dormant, str(block), state, reason, attempt,
         devices, takes, frees, settings, consumes, adds, wants, *times,
     )  # fmt: skip
-    step.stored, step.person = state, person
+    step.stored, step.person, step.question = state, person, question
     return step
 
 

@@ -18,6 +18,7 @@ from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
 from scheduler.process.bench import AwayError, Bench
+from scheduler.process.campaigns import Campaigns
 from scheduler.process.changes import Changes
 from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
@@ -31,6 +32,7 @@ from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.people import People
 from scheduler.process.plan import Plan
+from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
@@ -97,6 +99,10 @@ class Scheduler:
         self.people = People(self.flow, self.attempts)
         self.requests.add(self.interlocks.verbs)
         self.requests.add(self.people.verbs)
+        self.questions = Questions(self.flow, self.requests.control)
+        self.requests.add(self.questions.verbs)
+        self.campaigns = Campaigns(self.flow)
+        self.grants.on_breach = self.questions.note
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
         self.people.load(self.lab, self.clock)
@@ -171,6 +177,7 @@ class Scheduler:
             self.requests.apply(answers)
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
+            self.campaigns.look()
             self._ask_bench(self._look_at_hosts)
         self._adopt_better_plan(now_s)
         self._grant(now_s)
@@ -212,6 +219,7 @@ class Scheduler:
                 job.placed = True
                 self.flow.changes.touch(job)
                 new.append(job)
+        self.campaigns.follow(jobs)
         if jobs:
             self.plan.place(jobs, now_s)
         for job in jobs:
@@ -245,6 +253,7 @@ class Scheduler:
                 self.flow.grant(unit)
                 self.standby.follow(unit)
                 started = True
+            self.questions.ask_all()
             ended = self.standby.end_due(now_s)
             if not (started or ended or self.plan.wanted):
                 return

@@ -121,7 +121,8 @@ class People:
             "task": first.task_name, "task_id": member.task.id, "module": first.module,
             "manifest_hash": job.manifests.get(first.module, ""), "attempt_id": unit.attempt_id,
             "attempt": first.attempt, "step_ids": [step.id for step in unit.steps],
-            "parameters": member.task.parameters, "places": dict(member.sample.places), "simulated": job.simulated,
+            "parameters": member.task.parameters, "origins": member.task.origins,
+            "places": dict(member.sample.places), "simulated": job.simulated,
         }  # fmt: skip
 
     def _asked_s(self, unit: Unit) -> float:

@@ -10,7 +10,7 @@ from scheduler.rows import insert_rows
 from scheduler.states import SampleState, StepState
 
 _SAMPLE = ("id", "job", "index", "name", "parameters", "source", "contents", "state", "reason")
-_TASK = ("id", "job", "key", "index", "module", "task", "parameters", "cleanup")
+_TASK = ("id", "job", "key", "index", "module", "task", "parameters", "origins", "cleanup")
 _STEP = (
     "id", "job", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "devices", "takes",
     "frees", "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
@@ -31,7 +31,7 @@ def insert(job: Job, expansion: Expansion) -> None:
     insert_rows(
         Task,
         _TASK,
-        ((t.id, job.id, t.key, t.index, t.module, t.task, t.parameters, t.cleanup) for t in expansion.tasks),
+        ((t.id, job.id, t.key, t.index, t.module, t.task, t.parameters, {}, t.cleanup) for t in expansion.tasks),
     )
     insert_rows(
         Task.samples.through,

@@ -92,6 +92,7 @@ def _look() -> ManifestTask:
         steps=(ManifestStep(name="ask", action="ask", devices={"olga": "use"}, duration_s="60"),),
         results=(
             Result(name="mass", unit="g", minimum=0, maximum=10),
+            Result(name="turns", optional=True),
             Result(name="colour", dtype="string", choices=("red", "blue"), optional=True),
         ),
     )
