@@ -137,7 +137,7 @@ class Sample(models.Model):
     state = models.CharField(max_length=20, choices=SampleState.choices, default=SampleState.PLANNED)
     reason = models.TextField(blank=True, default="")
     contents = models.JSONField(default=list)
-    """What went into it: ``[{"solution", "volume_ul", "stock", "step", "lab_s"}]``."""
+    """What went into it: ``[{"solution", "volume_ul", "stock", "lot", "step", "module", "task", "devices", "lab_s"}]``."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "index"], name="one_sample_per_index")]
@@ -334,7 +334,7 @@ class Event(models.Model):
     at = models.DateTimeField()
     lab_s = models.FloatField()
     kind = models.CharField(max_length=40)
-    """``job``, ``sample``, ``step``, ``device``, ``stock``, ``plan``, ``attempt``, ``request``."""
+    """``job``, ``sample``, ``place``, ``step``, ``device``, ``stock``, ``plan``, ``attempt``, ``request``."""
     subject = models.CharField(max_length=80)
     """Id of what changed."""
     job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="events")

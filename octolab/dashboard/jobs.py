@@ -60,6 +60,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     row = _visible(request, job_id)
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
+    context["samples"] = row.samples.order_by("index")[:200]
     for part in _PARTS.values():
         context |= part(request, row)
     return render(request, "octolab/job.html", context)

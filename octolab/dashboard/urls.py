@@ -6,7 +6,7 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, control, estop, jobs, lab, maintenance, operator, questions
+from . import account, control, estop, jobs, lab, maintenance, operator, questions, samples
 from .people_urls import people_urls
 
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
     path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
+    path("samples/<uuid:sample_id>", samples.sample, name="sample"),
     path("steps/<uuid:step_id>", questions.page, name="step"),
     path("steps/<uuid:step_id>/answer", questions.answer, name="step-answer"),
     path("operator", operator.desk, name="operator"),

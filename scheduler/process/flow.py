@@ -7,6 +7,7 @@ failure is in :mod:`scheduler.process.failures`.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from scheduler.events import Happening
@@ -84,7 +85,7 @@ class Flow:
             if wanted(unit, resource):
                 for member in unit.first.alive:
                     if resource not in member.sample.places:
-                        self._take(resource, member.sample)
+                        self._take(resource, member.sample, unit.first)
         for key, value in unit.settings.items():
             for member in unit.first.alive:
                 self.state.setting_holders[key][holder_of(member)] = value
@@ -93,17 +94,28 @@ class Flow:
         else:
             self._dispatch(unit)
 
-    def _take(self, resource: str, sample: LiveSample) -> None:
+    def _take(self, resource: str, sample: LiveSample, step: LiveStep) -> None:
         index = self.state.places.take(resource, sample)
         if sample.id is not None:
             self.changes.place(resource, index, None, sample.id)
+            self._moved("taken", resource, index, sample, step)
 
-    def give_back(self, resource: str, sample: LiveSample) -> None:
+    def give_back(self, resource: str, sample: LiveSample, step: LiveStep | None = None) -> None:
         """Free a sample's place."""
         index = self.state.places.give_back(resource, sample)
         if index is not None:
             self.changes.place(resource, index, sample.id, None)
+            if sample.id is not None:
+                self._moved("freed", resource, index, sample, step)
             self.grants.wake_key(("place", resource))
+
+    def _moved(self, what: str, resource: str, index: int, sample: LiveSample, step: LiveStep | None) -> None:
+        """Log that a sample got a place or gave it back: its way through the lab is read from there."""
+        data = {"place": resource, "index": index, "step": None if step is None else step.id}
+        # What stands in for a sample of a job that is over belongs to none.
+        job: LiveJob | None = sample.job
+        ids = (None, None) if job is None else (job.id, job.project_id)
+        self.changes.happened(Happening("place", str(sample.id), *ids, state_to=what, data=data))
 
     def _dispatch(self, unit: Unit) -> None:
         for member in unit.first.alive:
@@ -163,12 +175,25 @@ class Flow:
         self.consume(step)
         for member in step.alive:
             for resource in step.frees:
-                self.give_back(resource, member.sample)
+                self.give_back(resource, member.sample, step)
             if step.adds and member.sample.id is not None:
-                member.sample.contents.append({**step.adds, "step": step.id, "lab_s": at_s})
+                member.sample.contents.append(self._added(step, at_s))
                 self.changes.touch(member.sample)
         self.flag_breaches(step)
         self.settle(step)
+
+    def _added(self, step: LiveStep, at_s: float) -> dict[str, Any]:
+        """Return what a step put into a sample: what, how much, of which lot, by which devices, when."""
+        adds: dict[str, Any] = step.adds or {}
+        return {
+            **adds,
+            "lot": self.stocks.lot(str(adds.get("stock"))),
+            "step": step.id,
+            "module": step.module,
+            "task": step.task_name,
+            "devices": sorted(device for device, mode in step.devices.items() if mode == "use"),
+            "lab_s": at_s,
+        }
 
     def consume(self, step: LiveStep) -> None:
         """Take what the step used out of its stocks."""
