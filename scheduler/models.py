@@ -137,7 +137,8 @@ class Sample(models.Model):
     state = models.CharField(max_length=20, choices=SampleState.choices, default=SampleState.PLANNED)
     reason = models.TextField(blank=True, default="")
     contents = models.JSONField(default=list)
-    """What went into it: ``[{"solution", "volume_ul", "stock", "lot", "step", "module", "task", "devices", "lab_s"}]``."""
+    """What went into it: ``[{"solution", "volume_ul", "stock", "lot", "step", "module", "task", "devices",
+    "lab_s"}]``."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "index"], name="one_sample_per_index")]

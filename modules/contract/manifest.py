@@ -46,6 +46,9 @@ class Setting(_Model):
 
     unit: str
     description: str = ""
+    ends_with: Name | None = None
+    """The task, of no sample and without needed parameters, that switches it off. It is done as soon as nobody holds
+    the setting any more: after the last step that needs it, and after whatever cuts that short."""
 
 
 class Device(_Model):
@@ -267,6 +270,21 @@ class Manifest(_Model):
         raise KeyError(name)
 
     @property
+    def endings(self) -> set[str]:
+        """Tasks that end a setting: octolab does them, no job asks for them."""
+        return {s.ends_with for device in self.devices.values() for s in device.settings.values() if s.ends_with}
+
+    def _check_endings(self) -> None:
+        for name in self.endings:
+            task = next((known for known in self.tasks if known.name == name), None)
+            if task is None:
+                raise ValueError(f"a setting ends with {name!r}, which is no task")
+            if task.sample != "none" or task.person or task.parameters.get("required"):
+                raise ValueError(
+                    f"task {name!r} ends a setting: it takes no sample and no parameters, and is no person's"
+                )
+
+    @property
     def coded(self) -> set[str]:
         """Actions for which the package must offer code: all that are not a person's alone."""
         by_hand = {step.action for task in self.tasks if task.person for step in task.steps}
@@ -310,6 +328,7 @@ class Manifest(_Model):
                         parameters if consumable.startswith("=") else self.consumables
                     ):
                         raise ValueError(f"{where}: consumable {consumable!r} is not declared")
+        self._check_endings()
         for name, place in self.resources.items():
             for wanted in (place.cleanup, place.put_away):
                 if wanted is not None and wanted not in {task.name for task in self.tasks}:

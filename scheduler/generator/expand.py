@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,8 @@ from .whereabouts import Whereabouts, check_order, check_room, follow
 from .workflow import Node, Workflow, build
 
 MAX_STEPS = 20_000
+ENDS = "ends "
+"""What the keys of tasks begin with that switch a setting off; the setting follows."""
 
 _ONCE = StepValues(0.0, 1, None, {}, {}, None, 0.0, None)
 
@@ -184,6 +187,8 @@ class Expander:
     def _task(self, node: Node, samples: Sequence[_Sample]) -> None:
         if node.offer is None:
             return
+        if node.offer.task.name in node.offer.manifest.endings:
+            self._problems.add((*node.path, "task"), f"`{node.offer.name}` is done by itself; leave it out.")
         resolved = self._resolved(node, samples)
         steps = self._evaluated(node, node.offer, resolved)
         if steps is None:
@@ -327,10 +332,34 @@ class Expander:
             self._catalogue, ("samples",), (sample.where for sample in self._samples), self._problems, "at the end"
         )
         for sample in self._samples:
+            self._prepare_endings(sample)
             for place in reversed(sample.where.ever):
                 offer = self._offer(self._catalogue.places[place].cleanup(self._instances))
                 if offer is not None:
                     self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
+
+    def _prepare_endings(self, sample: _Sample) -> None:
+        """Prepare what switches off the settings that a sample holds: one for each, because each may be the last."""
+        for key in sample.where.settings:
+            offer = self._offer(self._endings.get(key))
+            if offer is not None:
+                row_id = derived_id(self._out.job_id, f"ending/{key}/{sample.row.index}")
+                task = TaskRow(row_id, f"{ENDS}{key}"[:100], 1000, offer.instance, offer.task.name, {}, True, [])
+                self._out.tasks.append(task)
+                resolved = Resolved(offer.defaults, offer.defaults, offer.defaults)
+                self._steps(task, offer, resolved, offer.evaluated(resolved.expected), [], [], ("workflow",))
+
+    @cached_property
+    def _endings(self) -> dict[str, str]:
+        """Return ``device.setting`` → ``module.task`` that ends it, for the modules that the workflow uses."""
+        found: dict[str, str] = {}
+        for instance in self._instances:
+            for local, device in self._catalogue.manifests[instance].devices.items():
+                for name, setting in device.settings.items():
+                    for device_id in self._catalogue.lab.device_ids(instance, local):
+                        if setting.ends_with is not None:
+                            found.setdefault(f"{device_id}.{name}", f"{instance}.{setting.ends_with}")
+        return found
 
     def _put_away(self, sample: _Sample) -> None:
         """Store a sample that stands in a working place when its workflow is over."""

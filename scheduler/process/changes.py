@@ -99,6 +99,8 @@ class Changes:
     """Jobs that people are to be told about, with the event's name."""
     writes: list[Callable[[], object]] = field(default_factory=list)
     """Rare further writes, done first in the same transaction."""
+    last: list[Callable[[], object]] = field(default_factory=list)
+    """Entries of the audit log: the last thing in the transaction, because they queue."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     charges: Charges = field(default_factory=Charges)
     """What is to be added to the accounts."""
@@ -213,6 +215,8 @@ class Changes:
                 self._write()
                 events.append(self.happenings, after_seq=leadership.last_event_seq, at=self.at, lab_s=self.lab_s)
                 notify(self.outbox)
+                for write in self.last:
+                    write()
             leadership.committed(last_event_seq=seq, plan_version=version)
             self._settle()
         for call in self.after_commit:

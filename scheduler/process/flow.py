@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from scheduler.events import Happening
 from scheduler.process.changes import Changes
+from scheduler.process.endings import Endings
 from scheduler.process.failures import Failures
 from scheduler.process.grants import Grants, holder_of, wanted
 from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
@@ -48,6 +49,7 @@ class Flow:
         self.changes = Changes(0.0)
         self.failures = Failures(self)
         self.references = References()
+        self.endings = Endings(self)
         self.dispatched: list[Unit] = []
         """Units whose orders go out after the commit."""
         self.finished: list[LiveJob] = []
@@ -64,6 +66,7 @@ class Flow:
             for name in unit.devices:
                 if name in self.state.devices:
                     self.state.devices[name].holders[unit.id] = unit
+        self.endings.resume(unit)
         for step in unit.steps:
             if step.waiting or step.dormant:
                 continue
@@ -89,6 +92,7 @@ class Flow:
         for key, value in unit.settings.items():
             for member in unit.first.alive:
                 self.state.setting_holders[key][holder_of(member)] = value
+            self.endings.take_back(key)
         if unit.standby:
             self._start_standby(unit)
         else:
@@ -114,8 +118,10 @@ class Flow:
         data = {"place": resource, "index": index, "step": None if step is None else step.id}
         # What stands in for a sample of a job that is over belongs to none.
         job: LiveJob | None = sample.job
-        ids = (None, None) if job is None else (job.id, job.project_id)
-        self.changes.happened(Happening("place", str(sample.id), *ids, state_to=what, data=data))
+        happening = Happening("place", str(sample.id), state_to=what, data=data)
+        if job is not None:
+            happening.job_id, happening.project_id = job.id, job.project_id
+        self.changes.happened(happening)
 
     def _dispatch(self, unit: Unit) -> None:
         for member in unit.first.alive:
@@ -232,6 +238,8 @@ class Flow:
             ):
                 del holders[holder]
                 self.grants.wake_key(("setting", key))
+                if not holders:
+                    self.endings.call(key, step.job)
 
     def settle_sample(self, sample: LiveSample) -> None:
         """Complete a sample of which all steps are over."""

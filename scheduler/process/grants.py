@@ -133,6 +133,8 @@ class Grants:
         if due_s > now_s:
             heapq.heappush(self._due, (due_s, next(self._serial), unit))
             return False
+        if unit.ends and self.state.setting_holders[unit.ends]:
+            return False
         if unit.awaits or unit.first.asks or self._must_ask(unit, now_s):
             return False
         if not (self._host_ready(unit) and self._all_free(unit) and self._window_open(unit, now_s)):

@@ -173,6 +173,8 @@ class Unit:
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
     queued: bool = False
+    ends: str = ""
+    """Which ``device.setting`` it switches off, once nobody holds that any more."""
     awaits: bool = False
     """Whether a value that it needs, from another job of the campaign, is not known yet."""
     touched: bool = False

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
+from scheduler.generator.expand import ENDS
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
 from scheduler.process.live import (
     LabState,
@@ -131,7 +132,10 @@ def _add_members(
 
 def _state_of_steps(steps: list[LiveStep]) -> str:
     """Return the state of what stands for no sample: no row remembers it, but its steps do."""
-    own = [step.state for step in steps if not step.dormant]
+    own = [step.state for step in steps if not any(member.task.cleanup for member in step.members)]
+    if not own:
+        # Nothing but what switches settings off: its success is nobody's.
+        return SampleState.CANCELLED
     if StepState.CANCELLED in own:
         return SampleState.CANCELLED
     if StepState.FAILED in own or StepState.ABORTED in own:
@@ -151,6 +155,8 @@ def make_units(job: LiveJob) -> None:
         unit.gather()
         # What earlier attempts did is not known any more.
         unit.touched = unit.first.attempt > 1
+        key = next((member.task.key for member in unit.first.members if member.task.cleanup), "")
+        unit.ends = key.removeprefix(ENDS) if key.startswith(ENDS) else ""
     job.units = list(units.values())
 
 

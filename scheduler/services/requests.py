@@ -1,4 +1,4 @@
-"""Wishes that the scheduler applies: cancel, change, decide, refill, collect.
+"""Wishes that the scheduler applies: cancel, decide, refill, collect. Changing a job: :mod:`scheduler.services.jobs`.
 
 Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
 (``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row counts:
@@ -93,16 +93,6 @@ def may_control(user: User, job: Job, verb: str) -> bool:
 def cancel_job(user: User, job: Job, reason: str = "", *, wait_s: float = WAIT_S) -> Answer:
     """Ask for the end of a job: what waits is dropped, what runs is aborted, samples are put away."""
     return control_job(user, job, "cancel", reason, wait_s=wait_s)
-
-
-def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
-    """Ask for another ``name``, ``priority`` (-10 to 10) or ``deadline`` (ISO text with offset, or None).
-
-    Raises as `control_job` does.
-    """
-    require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
-    _check_job(job, "change")
-    return ask("change", user, job, wait_s, **changes)
 
 
 def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:

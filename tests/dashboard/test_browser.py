@@ -66,6 +66,14 @@ def sign_in(page: Page, name: str) -> None:
     expect(page.locator(".live")).to_have_text("live", timeout=15_000)
 
 
+def told_the_stirrer(stack: RunningStack) -> list[str]:
+    """Return the commands that reached the hotplate."""
+    log = (stack.data / "simulation" / "commands.jsonl").read_text().splitlines()
+    return [
+        line["verb"] for line in map(json.loads, log) if line["kind"] == "command" and line["instrument"] == "stirrer"
+    ]
+
+
 @pytest.mark.timeout(400)
 def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) -> None:
     page.goto("/login")
@@ -104,6 +112,11 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     expect(page.locator("#job-results svg .curve")).to_have_count(2, timeout=15_000)
     expect(page.locator("#job-results tbody tr").first).to_contain_text("100")
     assert page.evaluate("window.sameWindow") is True
+
+    for channel in ("1", "4"):
+        told = [verb for verb in told_the_stirrer(stack) if verb in (f"START_{channel}", f"STOP_{channel}")]
+        assert told[0] == f"START_{channel}"
+        assert told[-1] == f"STOP_{channel}", "heating and stirring end with the last vial that needs them"
 
     with page.expect_download() as download:
         page.locator("#job-results a[download]").first.click()
