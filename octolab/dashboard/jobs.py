@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from octolab.ids import new_id
 from scheduler.models import Event, Job, Step
+from scheduler.services import why
 from scheduler.services.standing import standing
 from scheduler.states import JobState, StepState
 from users.models import Project, ProjectRole
@@ -61,8 +62,9 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
     context["samples"] = row.samples.order_by("index")[:200]
-    for part in _PARTS.values():
-        context |= part(request, row)
+    for name, part in _PARTS.items():
+        if name != "why":  # it is asked for once the page is there: the answer takes a moment
+            context |= part(request, row)
     return render(request, "octolab/job.html", context)
 
 
@@ -147,6 +149,11 @@ def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
     return job_timeline(row)
 
 
+def _why(request: HttpRequest, row: Job) -> dict[str, Any]:
+    said = why.at_once(row)
+    return {"why": said or why.explained(asker(request), row, why.ask_scheduler(row.id))}
+
+
 def _results(request: HttpRequest, row: Job) -> dict[str, Any]:
     return job_figures_and_table(row)
 
@@ -167,7 +174,14 @@ def _questions(request: HttpRequest, row: Job) -> dict[str, Any]:
     return {"questions": questions(asker(request), row)}
 
 
-_PARTS = {"status": _status, "questions": _questions, "timeline": _timeline, "results": _results, "log": _log}
+_PARTS = {
+    "status": _status,
+    "why": _why,
+    "questions": _questions,
+    "timeline": _timeline,
+    "results": _results,
+    "log": _log,
+}
 
 
 def _uuid(text: str) -> UUID | None:

@@ -6,6 +6,7 @@ from django.urls import path
 
 from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, people, samples
 from .people_urls import people_urls
+from .planning_urls import planning_urls
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -46,4 +47,5 @@ urlpatterns = [
     path("steps/<uuid:step_id>/answer", people.AnswerStep.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
     *people_urls,
+    *planning_urls,
 ]

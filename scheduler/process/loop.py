@@ -14,11 +14,13 @@ from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
 from notifications.outbox import Happening, enqueue_many
 from octolab.rows import RowsChangedError
-from scheduler.process.answers import placement_of, preview
+from scheduler.process.advisor import Advisor
+from scheduler.process.answers import placement_of
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
 from scheduler.process.bench import AwayError, Bench
+from scheduler.process.breaches import Breaches
 from scheduler.process.campaigns import Campaigns
 from scheduler.process.changes import Changes
 from scheduler.process.flow import Flow
@@ -33,11 +35,12 @@ from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.people import People
 from scheduler.process.plan import Plan
+from scheduler.process.predictions import Predictions
 from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
-from scheduler.services.placement import PREVIEWS, placement_key, reply_key
+from scheduler.services.placement import PREVIEWS, placement_key
 
 log = structlog.get_logger("octolab.scheduler")
 
@@ -73,6 +76,7 @@ class Scheduler:
         self.bench = Bench(store, self.bell.ring)
         self.names = LocalNames(lab)
         self.improver = Improver(self.bell.ring) if improve and policy == "masking" else None
+        self.advisor = Advisor(self.bell.ring)
         self._stop = False
         self._moves_written_s = 0.0
         self._remembered_s = 0.0
@@ -83,11 +87,13 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.plan = Plan(self.state, self.policy, self.shares)
+        self.predictions = Predictions(self.state)
+        self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
         self.stocks = Stocks()
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
+        self.questions = Questions(self.state, self.plan, self.stocks, self.advisor)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
         self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
@@ -99,15 +105,16 @@ class Scheduler:
         self.people = People(self.flow, self.attempts)
         self.requests.add(self.interlocks.verbs)
         self.requests.add(self.people.verbs)
-        self.questions = Questions(self.flow, self.requests.control)
-        self.requests.add(self.questions.verbs)
+        self.breaches = Breaches(self.flow, self.requests.control)
+        self.requests.add(self.breaches.verbs)
         self.campaigns = Campaigns(self.flow)
-        self.grants.on_breach = self.questions.note
+        self.grants.on_breach = self.breaches.note
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
         self.people.load(self.lab, self.clock)
         self.stocks.load()
         self.shares.load()
+        self.predictions.load()
         self.manifests.load(self.flow)
         self.hosts.maintenance.load()
         self.interlocks.load()
@@ -132,6 +139,7 @@ class Scheduler:
         self.bell.stop()
         self.ringer.close()
         self.sender.close()
+        self.advisor.stop()
         if self.improver is not None:
             self.improver.stop()
 
@@ -186,6 +194,7 @@ class Scheduler:
         for job in new:
             answers[placement_key(job.id)] = placement_of(job)
         self.shares.charge(changes)
+        self.predictions.write(changes)
         changes.commit(self.leadership, notify)
         if orders:
             self.sender.send(orders)
@@ -202,7 +211,7 @@ class Scheduler:
             self.bell.ring()
         self._send_again()
         self._repair(now_s)
-        self._answer_previews(now_s)
+        self._answer_questions(now_s)
         self._remember()
         if self.improver is not None:
             self.improver.offer(self.plan, self.state, now_s)
@@ -221,6 +230,7 @@ class Scheduler:
                 new.append(job)
         self.campaigns.follow(jobs)
         if jobs:
+            self.predictions.recall(jobs)
             self.plan.place(jobs, now_s)
         for job in jobs:
             for unit in job.units:
@@ -253,7 +263,7 @@ class Scheduler:
                 self.flow.grant(unit)
                 self.standby.follow(unit)
                 started = True
-            self.questions.ask_all()
+            self.breaches.ask_all()
             ended = self.standby.end_due(now_s)
             if not (started or ended or self.plan.wanted):
                 return
@@ -304,11 +314,13 @@ class Scheduler:
         if self.improver is not None and self.improver.adopt(self.plan, now_s):
             self.grants.wake_all()
 
-    def _answer_previews(self, now_s: float) -> None:
-        if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
-            self.ringer.events(
-                {reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions}
-            )
+    def _answer_questions(self, now_s: float) -> None:
+        asked = self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []
+        answers = self.questions.answer(asked, now_s)
+        said, _ = self.questions.advised()
+        if answers or said:
+            self.ringer.events({**answers, **said})
+        self.advisor.look()
 
     def _remember(self) -> None:
         if time.monotonic() - self._remembered_s >= REMEMBER_S:

@@ -14,6 +14,7 @@ _TASK = ("id", "job", "key", "index", "module", "task", "parameters", "origins",
 _STEP = (
     "id", "job", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "devices", "takes",
     "frees", "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
+    "not_before_lab_s",
 )  # fmt: skip
 
 
@@ -43,7 +44,8 @@ def insert(job: Job, expansion: Expansion) -> None:
         _STEP,
         (
             (s.id, job.id, s.index, s.name, s.module, s.task_name, s.action, s.person, s.dormant, s.block, s.devices,
-             s.takes, s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0)
+             s.takes, s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0,
+             0.0)
             for s in expansion.steps
         ),
     )  # fmt: skip
