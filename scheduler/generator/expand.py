@@ -36,7 +36,8 @@ class Earlier:
     """A sample of an earlier job, where it stands and what is in it."""
 
     place: str
-    index: int
+    index: int | None
+    """None as long as it is not made: it is waited for."""
     contents: tuple[dict[str, Any], ...] = ()
 
 
@@ -142,6 +143,10 @@ class Expander:
                 sample.row.source = {"kind": "sample", "sample": str(sample_id)}
                 sample.row.contents = [dict(content) for content in found.contents]
                 sample.volume_ul = sum(float(content.get("volume_ul") or 0.0) for content in found.contents)
+                if found.index is None:
+                    sample.row.source |= {"place": found.place, "awaited": True}
+                    sample.where = Whereabouts(exists=True, held=[found.place])
+                    return
                 place, index = found.place, found.index
             case FromPosition(position=position):
                 located = self._locate(position, (*path, "position"))
@@ -164,11 +169,12 @@ class Expander:
         return None
 
     def _refuse_shared_sources(self, samples: Sequence[_Sample]) -> None:
-        seen: dict[tuple[str, int], int] = {}
+        seen: dict[tuple[str, Any], int] = {}
         for sample in samples:
             if (place := sample.row.source.get("place")) is None:
                 continue
-            key = (place, sample.row.source["index"])
+            source = sample.row.source
+            key = (place, source["sample"] if source.get("awaited") else source["index"])
             if key in seen:
                 self._problems.add(
                     (*sample.spec.path, "from"), f"Sample {seen[key] + 1} of this job is the same; take another one."

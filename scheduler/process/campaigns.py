@@ -12,10 +12,10 @@ from typing import Any
 from scheduler.catalogue import Catalogue
 from scheduler.generator.offers import find
 from scheduler.jobformat.units import UnitError, conversion
-from scheduler.models import Job, StepMember, Task
+from scheduler.models import Job, Sample, StepMember, Task
 from scheduler.process.flow import Flow
-from scheduler.process.live import LiveJob, LiveMember, Unit
-from scheduler.states import JOB_FINAL
+from scheduler.process.live import LiveJob, LiveMember, LiveSample, Unit
+from scheduler.states import JOB_FINAL, SampleState
 
 
 class Campaigns:
@@ -28,10 +28,12 @@ class Campaigns:
     def follow(self, jobs: Iterable[LiveJob]) -> None:
         """Take in new jobs: units that refer to other jobs wait."""
         for job in jobs:
-            if not job.campaign:
+            awaited = [s for s in job.samples if s.source.get("awaited") and not s.final]
+            if not job.campaign and not awaited:
                 continue
             for unit in job.units:
-                if any(True for member in unit.first.members for _ in _open(member)):
+                members = unit.first.members
+                if any(m.sample in awaited or any(_open(m)) for m in members if not m.task.cleanup):
                     unit.awaits = True
                     self._waiting[unit.id] = unit
 
@@ -45,6 +47,9 @@ class Campaigns:
                 continue
             reasons: list[str] = []
             for member in list(unit.first.alive):
+                if member.sample.source.get("awaited") and (reason := self._take_over(member.sample)):
+                    reasons.append(reason)
+                    continue
                 for name, reference in list(_open(member)):
                     if reason := self._settle(unit, member, name, reference):
                         reasons.append(reason)
@@ -57,6 +62,38 @@ class Campaigns:
                 unit.awaits = False
                 self.flow.plan.mark_stale()
                 self.flow.grants.wake(unit)
+
+    def _take_over(self, sample: LiveSample) -> str:
+        """Take over a sample that an earlier job makes, once it is stored; return what it is waited for, or nothing."""
+        if sample.final:
+            return ""
+        flow, earlier_id = self.flow, str(sample.source["sample"])
+        row = Sample.objects.select_related("job").filter(pk=earlier_id).first()
+        if row is None or row.state in (SampleState.FAILED, SampleState.CANCELLED):
+            flow.failures.lose(sample, f"the sample {row.name if row else earlier_id}, which was to be taken, is lost")
+            return ""
+        if row.state != SampleState.COMPLETED:
+            return f"waits for sample `{row.name}` of job `{row.job.name}`, which is {row.state}"
+        live = flow.state.samples.get(earlier_id)
+        place = next((p for p in row.places.all() if flow.state.places.is_storage(p.resource)), None)
+        # The rows are as old as this turn: what another job has just taken stands in the live state alone.
+        held = {} if place is None else flow.state.places.held.get(place.resource, {})
+        if place is None or row.places.count() > 1 or held.get(place.index) != earlier_id:
+            flow.failures.lose(sample, f"the sample {row.name} was collected, or another job has taken it")
+            return ""
+        if live is not None:
+            live.places.pop(place.resource)
+        flow.state.places.held[place.resource][place.index] = sample.id
+        sample.places[place.resource] = place.index
+        flow.changes.place(place.resource, place.index, earlier_id, sample.id)
+        sample.contents = [dict(content) for content in row.contents]
+        source = {name: value for name, value in sample.source.items() if name != "awaited"}
+        sample.source = {**source, "place": place.resource, "index": place.index}
+        flow.changes.touch(sample)
+        stand_in = LiveSample(earlier_id, None)  # type: ignore[arg-type]
+        flow.moved("freed", place.resource, place.index, live or stand_in, None)
+        flow.moved("taken", place.resource, place.index, sample, None)
+        return ""
 
     def _say(self, unit: Unit, reason: str) -> None:
         if unit.first.reason != reason:

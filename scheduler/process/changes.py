@@ -40,7 +40,7 @@ _JOB = (
     "steps_total", "steps_done", "placed", "ending", "weight",
 )  # fmt: skip
 _UNKNOWN = (None, None)
-_SAMPLE = ("state", "reason", "contents")
+_SAMPLE = ("state", "reason", "contents", "source")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "origins", "results")
 _DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
@@ -241,7 +241,7 @@ class Changes:
         update_rows(
             Sample,
             _SAMPLE,
-            ((s.state, s.reason, s.contents, s.id, s.stored) for s in self.samples.values()),
+            ((s.state, s.reason, s.contents, s.source, s.id, s.stored) for s in self.samples.values()),
             where=("id", "state"),
         )
         update_rows(StepMember, _MEMBER, ((m.run_uid, m.ok, m.error, m.pk) for m in self.members.values()))

@@ -102,7 +102,7 @@ class Flow:
         index = self.state.places.take(resource, sample)
         if sample.id is not None:
             self.changes.place(resource, index, None, sample.id)
-            self._moved("taken", resource, index, sample, step)
+            self.moved("taken", resource, index, sample, step)
 
     def give_back(self, resource: str, sample: LiveSample, step: LiveStep | None = None) -> None:
         """Free a sample's place."""
@@ -110,10 +110,10 @@ class Flow:
         if index is not None:
             self.changes.place(resource, index, sample.id, None)
             if sample.id is not None:
-                self._moved("freed", resource, index, sample, step)
+                self.moved("freed", resource, index, sample, step)
             self.grants.wake_key(("place", resource))
 
-    def _moved(self, what: str, resource: str, index: int, sample: LiveSample, step: LiveStep | None) -> None:
+    def moved(self, what: str, resource: str, index: int, sample: LiveSample, step: LiveStep | None) -> None:
         """Log that a sample got a place or gave it back: its way through the lab is read from there."""
         data = {"place": resource, "index": index, "step": None if step is None else step.id}
         # What stands in for a sample of a job that is over belongs to none.

@@ -233,7 +233,7 @@ def seat_samples(state: LabState, samples: Iterable[LiveSample]) -> None:
         if sample_id in wanted:
             wanted[sample_id].places[resource] = index
     for sample in wanted.values():
-        if sample.id is None or "place" not in sample.source or sample.state != SampleState.PLANNED:
+        if sample.id is None or "index" not in sample.source or sample.state != SampleState.PLANNED:
             continue
         place, number = str(sample.source["place"]), int(sample.source["index"])
         if place in sample.places:

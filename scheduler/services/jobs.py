@@ -217,7 +217,7 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
     expansion = expand(document, catalogue, new_id(), problems, earlier)
     if chosen is not None:
         check_rules(expansion, chosen, problems)
-        check_campaign(document, expansion.waits_for, chosen, problems)
+        check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)

@@ -36,7 +36,7 @@ def path_of(sample: Sample) -> list[Stay]:
     """Return all places that a sample held, the earliest first."""
     held: dict[tuple[str, int], tuple[float, str | None]] = {}
     found: list[tuple[str, int, float, float | None, str | None]] = []
-    if "place" in sample.source:
+    if "index" in sample.source:
         held[sample.source["place"], int(sample.source["index"])] = (sample.job.submitted_lab_s, None)
     events = Event.objects.filter(kind="place", subject=str(sample.pk)).order_by("seq")
     for event in events.values_list("state_to", "lab_s", "data"):

@@ -52,6 +52,17 @@ def test_circles_are_refused_at_submit_however_long(submit: Callable[..., Job]) 
     submit("a", "10 s")
 
 
+def test_a_circle_through_a_sample_that_is_awaited_is_refused_too(submit: Callable[..., Job]) -> None:
+    made = submit("maker", "$taker.work.seconds")
+    awaited = {"kind": "sample", "sample": str(made.samples.get().pk), "awaited": True}
+    between = submit(None, campaign="another")
+    between.samples.update(source=awaited)
+    assert "circle" not in str(refused(submit, "other", "$other.work.seconds"))
+    Job.objects.filter(pk=between.pk).update(campaign="series", campaign_key="between")
+    said = refused(submit, "taker", "$between.work.seconds")
+    assert "`taker` → `between` → `maker` → `taker`" in said["/workflow"]
+
+
 def test_a_key_belongs_to_one_open_job(submit: Callable[..., Job]) -> None:
     first = submit("a")
     assert "not over" in refused(submit, "a")["/key"]
