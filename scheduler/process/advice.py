@@ -16,6 +16,7 @@ from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step
 SEARCH_S = 0.3
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
 BOUND_S = 0.5
+PROOF_S = 0.25
 
 
 def read(question: dict[str, Any]) -> tuple[Problem, Plan]:
@@ -154,3 +155,12 @@ def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, A
     bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
     flow = value[objective.soft_index]
     return {"objective": list(value), "bound": bound, "gap": max(0.0, (flow - bound) / flow) if flow else 0.0}
+
+
+def feasible(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+    """Say whether a laboratory with one job in it is proven to have no plan at all."""
+    from scheduler.planning.policies import make_plan
+
+    asked = from_data(Problem, question["job"])
+    found = make_plan(asked, "optimal", limits=Limits(wall=PROOF_S), seed=1)
+    return {"infeasible": found.status == "infeasible"}

@@ -37,6 +37,7 @@ class Questions:
             "preview": lambda question, now_s: preview(self.plan, self.state, question, now_s),
             "why": self._why,
             "what_if": self._what_if,
+            "feasible": self._feasible,
         }
 
     def answer(self, questions: Iterable[dict[str, Any]], now_s: float) -> dict[str, Any]:
@@ -80,6 +81,12 @@ class Questions:
             self.advisor.ask({"id": question["id"], "ask": "why", "step": step}, self.plan, now_s)
             return None
         return {"step": unit.first.id, **(said or {"reason": "turn", "thing": ""})}
+
+    def _feasible(self, question: dict[str, Any], now_s: float) -> dict[str, Any] | None:
+        if self.advisor is None:
+            return {"infeasible": False}
+        self.advisor.pass_on({"id": question["id"], "ask": "feasible", "job": question["problem"]})
+        return None
 
     def _what_if(self, question: dict[str, Any], now_s: float) -> dict[str, Any] | None:
         if self.advisor is None:

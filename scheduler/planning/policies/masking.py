@@ -29,6 +29,8 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
 FIRST_PART = 0.5
 """Share of the limit for whole groups; the rest goes to single units."""
+MOST_LISTED = 600
+"""Up to this many steps a flow is also dispatched step by step: beyond, one list costs too much to repair."""
 
 
 def plan(request: Request) -> Plan:
@@ -64,7 +66,8 @@ def _arrangements(request: Request) -> list[str]:
     """Return which kinds of order to try; the best one is searched on."""
     if request.objective == "makespan":
         return ["jobs", "units", "list"] if len(request.problem.jobs) == 1 else ["jobs", "units"]
-    return ["jobs"]
+    steps = sum(1 for _ in request.problem.steps())
+    return ["jobs", "list"] if request.limits.bounded and steps <= MOST_LISTED else ["jobs"]
 
 
 def _start(request: Request, arrange: str, clock: Clock) -> _Start:
@@ -165,6 +168,8 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
     """Return orders to start from, most promising first."""
     problem = request.problem
     numbers = range(len(groups))
+    if arrange == "list" and request.objective != "makespan":
+        return _dispatched(request, table, groups)
     if arrange != "jobs":
         tail = tails(table)
         rank = [max(tail[index] for index in group.units) for group in groups]
@@ -189,6 +194,24 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
     work = _busiest_work(table, groups)
     orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release + 3 * work[n] / weight[n], n)))
     orders.append(sorted(numbers, key=lambda n: (first[n], work[n] / weight[n], n)))
+    if any(not late for late in first):
+        orders.append(sorted(numbers, key=lambda n: (work[n] / weight[n], n)))
+    return orders
+
+
+def _dispatched(request: Request, table: MaskingTable, groups: list[Group]) -> list[Sequence[int]]:
+    """Return orders of single units: as in the plan in force, and with the least left of a job first."""
+    orders: list[Sequence[int]] = []
+    first = [table.units[group.units[0]].steps[0] for group in groups]
+    if request.incumbent is not None:
+        starts = request.incumbent.starts
+        orders.append(sorted(range(len(groups)), key=lambda n: (starts.get(first[n], 1 << 60), n)))
+    tail, left = tails(table), [0] * len(request.problem.jobs)
+    for group in groups:
+        left[group.job] = max(left[group.job], tail[group.units[0]])
+    weight = [max(1, job.weight) for job in request.problem.jobs]
+    rank = [-left[group.job] // weight[group.job] for group in groups]
+    orders.append(dispatch_order(table, groups, rank))
     return orders
 
 
