@@ -199,6 +199,10 @@ class Requests:
         added = float(given) if amount is not None else float(given) - before
         lot = str(payload.get("lot") or "")[:100]
         self.flow.stocks.refill(self.flow.changes, stock, added, lot, request.actor.get_username())
+        if any(stock in step.consumes for step in self.flow.state.steps.values() if step.waiting):
+            self.flow.plan.mark_stale()
+            self.flow.plan.wanted = True
+            self.flow.grants.wake_all()
 
     def _collect(self, request: Request) -> None:
         sample_id = str(request.payload.get("sample"))

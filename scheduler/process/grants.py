@@ -178,6 +178,8 @@ class Grants:
         module = unit.first.module
         if self.state.manifests.get(module) != unit.job.manifests.get(module):
             return False
+        if any(self.state.short_of(step) for step in unit.steps if step.consumes):
+            return False
         return all(self._usable(device, unit) for device in unit.devices)
 
     def _usable(self, device: str, unit: Unit) -> bool:

@@ -439,8 +439,17 @@ class LabState:
         """Whether a host has told of an emergency stop: the latches are to be looked at before anything is granted."""
         self.duty = Duty()
         """When people may be asked."""
+        self.stocks: dict[str, float] = {}
+        """Stock → what there is, in its unit."""
         self.held_at_start: list[tuple[float, str, int, str]] = []
         """Places that were held when the process started: (since, resource, number, sample), oldest first."""
+
+    def short_of(self, step: LiveStep) -> str | None:
+        """Return a stock that has run out for a step; None if there is enough of everything."""
+        for stock, amount in step.consumes.items():
+            if self.stocks.get(stock, amount) < amount * (1 - 1e-6):
+                return stock
+        return None
 
     def add(self, job: LiveJob) -> None:
         """Take in a job, and connect its steps."""

@@ -40,6 +40,7 @@ from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
+from scheduler.process.versions import write_verdict
 from scheduler.services.placement import PREVIEWS, placement_key
 
 log = structlog.get_logger("octolab.scheduler")
@@ -91,9 +92,9 @@ class Scheduler:
         self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
-        self.stocks = Stocks()
+        self.stocks = Stocks(self.state.stocks)
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
-        self.questions = Questions(self.state, self.plan, self.stocks, self.advisor)
+        self.questions = Questions(self.state, self.plan, self.advisor)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
         self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
@@ -214,7 +215,7 @@ class Scheduler:
         self._answer_questions(now_s)
         self._remember()
         if self.improver is not None:
-            self.improver.offer(self.plan, self.state, now_s)
+            self.improver.offer(self.plan, self.state, now_s, self.leadership.plan_version)
 
     # --- parts of a turn
 
@@ -307,17 +308,23 @@ class Scheduler:
                 if not step.job.final:
                     changes.touch(step.job)
         changes.plan_moved = len(moved)
+        self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
         self._moves_written_s = now_s
         moved.clear()
 
     def _adopt_better_plan(self, now_s: float) -> None:
-        if self.improver is not None and self.improver.adopt(self.plan, now_s):
+        if self.improver is None:
+            return
+        if self.improver.adopt(self.plan, now_s):
             self.grants.wake_all()
+        verdict, self.improver.verdict = self.improver.verdict, None
+        if verdict is not None:
+            write_verdict(self.flow.changes, verdict)
 
     def _answer_questions(self, now_s: float) -> None:
         asked = self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []
         answers = self.questions.answer(asked, now_s)
-        said, _ = self.questions.advised()
+        said = self.questions.advised()
         if answers or said:
             self.ringer.events({**answers, **said})
         self.advisor.look()

@@ -24,6 +24,7 @@ from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
 from scheduler.process.shares import Shares, unfair
+from scheduler.process.versions import Versions
 from scheduler.states import JobState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -35,6 +36,8 @@ URGENT_SHARE = 2
 """… or this many, if something waits for true times."""
 ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
+WORTH_CHURN = 0.005
+"""A plan that moves steps of the next hour must be better by this share of the weighted flow."""
 _LAST = float("inf")
 RATIO = 2.0
 """A job may stand behind one of somebody else that weighs up to so many times less …"""
@@ -64,6 +67,7 @@ class Plan:
         self.policy = policy
         self.shares = shares or Shares(state)
         self.predictions = predictions or Predictions(state)
+        self.versions = Versions(state)
         self.stale = False
         self.wanted = False
         """Whether a repair is to be done in this very turn."""
@@ -279,6 +283,7 @@ class Plan:
         finally:
             self._fairly = False
         self._table = table
+        self.versions.made_by("repair")
         self._publish(table, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
@@ -326,10 +331,11 @@ class Plan:
         value = Objective(problem, "lab", incumbent)
         before = value(incumbent.starts, incumbent.ends, incumbent.modes, len(hard_violations(problem, incumbent)))
         after = value(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-        if after >= before or self._unfair(RATIO, plan.starts):
+        if not _worth_it(before, after) or self._unfair(RATIO, plan.starts):
             return False
         log.info("better plan", objective=after, before=before)
         self._table = found
+        self.versions.made_by("search")
         self._publish(found, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
@@ -390,14 +396,28 @@ class Plan:
                 start_s = seconds(table.start[index] + variant.offsets[at])
                 end_s = start_s + seconds(variant.durations[at])
                 if not step.final and (start_s != step.planned_start_s or end_s != step.planned_end_s):
+                    self.versions.placed(step)
                     step.planned_start_s, step.planned_end_s = start_s, end_s
                     self.moved[step.id] = step
                 if step.waiting and step.unit.first is step:
                     step.unit.order = (start_s, step.unit.order[-1])
                 begin_s = start_s if begin_s is None else min(begin_s, start_s)
                 finish_s = max(finish_s, end_s)
+            self.versions.shifted(job, job.predicted_finish_s)
             job.predicted_start_s = begin_s
             job.predicted_finish_s = finish_s or None
+
+
+def _worth_it(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether a plan is better, and by enough if it moves what is about to start: people are ready for that.
+
+    Both are the tuples of :mod:`scheduler.planning.objective`: broken rules, windows, flow, makespan, churn.
+    """
+    if after >= before:
+        return False
+    if after[:2] < before[:2] or after[-1] <= before[-1]:
+        return True
+    return before[2] - after[2] >= WORTH_CHURN * before[2]
 
 
 def _puts_away(step: LiveStep) -> bool:

@@ -62,6 +62,8 @@ def stalled(state: LabState, step: LiveStep) -> bool:
         return True
     if "lab" in state.estopped or step.module in state.estopped:
         return True
+    if step.consumes and state.short_of(step):
+        return True
     return state.manifests.get(step.module) != step.job.manifests.get(step.module)
 
 

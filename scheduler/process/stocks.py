@@ -13,8 +13,8 @@ from scheduler.process.changes import Changes
 class Stocks:
     """Levels of all stocks. Only the scheduler changes levels; reservations are made by whoever accepts jobs."""
 
-    def __init__(self) -> None:
-        self._levels: dict[str, float] = {}
+    def __init__(self, levels: dict[str, float] | None = None) -> None:
+        self._levels = levels if levels is not None else {}
         self._warn_below: dict[str, float] = {}
         self._units: dict[str, str] = {}
         self._titles: dict[str, str] = {}

@@ -110,6 +110,7 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>/standing": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
     "GET metrics/predictions": Case(200),
+    "GET plan/versions": Case(200),
     "POST plan/what-if": Case(422, body={"lose": ["no such device"]}),
     "GET jobs/<uuid:job_id>/why": job(200),
     "GET jobs/<uuid:job_id>/results": file(200),
