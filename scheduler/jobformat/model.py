@@ -213,8 +213,8 @@ class TaskEntry(_Model):
     )
     on_breach: Literal["flag", "fail", "ask"] = Field(
         default="flag",
-        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are "
-        "asked.",
+        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or an "
+        "operator is asked.",
     )
     on_failure: OnFailure | None = Field(
         default=None, description="What happens if it fails; the sample is given up if left out."
@@ -231,6 +231,10 @@ class JobDocument(_Model):
     project: str | None = Field(
         default=None, max_length=64, description="Short name of the project; your personal one if left out."
     )
+    campaign: Key | None = Field(
+        default=None, description="The campaign that it belongs to: jobs of one project that refer to each other."
+    )
+    key: Key | None = Field(default=None, description="What other jobs of the campaign call it.")
     description: str = Field(default="", max_length=10_000, description="Whatever helps to understand the job later.")
     tags: Texts = Field(default=(), max_length=20, description="Words to find the job by.")
     priority: int = Field(default=0, ge=-10, le=10, description="From -10 to 10; 0 is normal.")
