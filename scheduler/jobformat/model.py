@@ -221,6 +221,10 @@ class TaskEntry(_Model):
     )
 
 
+MAX_EXPECTED = 20
+"""Cycles of a closed loop that are planned ahead."""
+
+
 class JobDocument(_Model):
     """A job, as a user submits it."""
 
@@ -249,6 +253,13 @@ class JobDocument(_Model):
         ge=0,
         le=5,
         description="How often a step that failed may be done again. Only what is safe to repeat ever is.",
+    )
+    expects: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_EXPECTED,
+        description="How many more jobs like this one will follow, one after the other, as the next cycles of a closed "
+        "loop. They are planned with placeholders as long as this job is open, so that others see honest times.",
     )
     recipients: Texts = Field(
         default=(), max_length=20, description="User names of project members who are told too; you always are."

@@ -295,6 +295,8 @@ class LiveJob:
     start_range: tuple[float, float] | None = None
     finish_range: tuple[float, float] | None = None
     """Between which it starts and finishes in four of five cases, lab seconds."""
+    expects: int = 0
+    """How many more jobs like it will follow; see :mod:`scheduler.process.cycles`."""
     told: Any = None
     """Its first prediction (:class:`scheduler.process.predictions.Told`); None if a person has held it since."""
     told_last: Any = None

@@ -175,6 +175,7 @@ def _job(row: Sequence[Any]) -> LiveJob:
         int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
     )  # fmt: skip
     job.policies = policies_of(spec)
+    job.expects = int(spec.get("expects") or 0) if isinstance(spec, dict) else 0
     return job
 
 

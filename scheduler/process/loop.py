@@ -88,7 +88,7 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.predictions = Predictions(self.state)
+        self.predictions = Predictions(self.state, self.clock.scale)
         self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort

@@ -21,6 +21,7 @@ from scheduler.planning.problem import (
     Task,
     Use,
 )
+from scheduler.process.cycles import with_cycles
 from scheduler.process.grants import void
 from scheduler.process.live import LabState, LiveDevice, LiveJob, LiveSample, LiveStep
 from scheduler.states import StepState
@@ -98,7 +99,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
     if not any(not step.final for step in steps):
         return None
     known = {step.id for step in steps}
-    return Job(
+    job = Job(
         id=live.id,
         tasks=tuple(Task(step.id, (_step(state, step, now),), step.module) for step in steps),
         lags=tuple(_lags(steps)),
@@ -109,6 +110,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
         weight=live.plan_weight,
         release=tick_of(live.submitted_s),
     )
+    return with_cycles(job, live.expects) if live.expects and live.how == "" else job
 
 
 def _planned(step: LiveStep) -> bool:
