@@ -1,14 +1,12 @@
 """The control socket ``<links>/control``: faults and a person's hands, as JSON lines.
 
-===============================================================================================
-================= ``{"do": "fault", "instrument": "arm", "fault": "slow", "seconds": 2, "count": 3}``
-see `faults` ``{"do": "fill", "place": "vial_storage.1.1"}``
-a fresh vessel ``{"do": "remove", "place": "vial_storage.1.1"}``
-take one away ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``
-a reservoir ``{"do": "refill", "instrument": "pipette", "tips": 96}``
-the tip rack ``{"do": "state"}``
-the world ===============================================================================================
-=================
+- ``{"do": "fault", "instrument": "arm", "fault": "slow", "seconds": 2, "count": 3}``: see `faults`
+- ``{"do": "fill", "place": "vial_storage.1.1"}``: a fresh vessel
+- ``{"do": "remove", "place": "vial_storage.1.1"}``: take one away
+- ``{"do": "tidy", "instrument": "arm"}``: put an instrument that stands still out of the way, with empty hands
+- ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``: a reservoir
+- ``{"do": "refill", "instrument": "pipette", "tips": 96}``: the tip rack
+- ``{"do": "state"}``: the world
 
 Each is answered ``{"ok": true, …}`` or ``{"ok": false, "error": …}``.
 """

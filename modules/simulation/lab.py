@@ -149,6 +149,8 @@ class SimulatedLab:
             vessel = self.world.standing.pop(order["place"])
             self.dirty = True
             return {"vessel": vessel.id}
+        elif what == "tidy":
+            self.instruments[order["instrument"]].tidy()
         elif what == "refill":
             self._refill(order)
         elif what == "state":

@@ -14,6 +14,7 @@ PAGES = (
     ("lab", "Lab"),
     ("jobs", "Jobs"),
     ("submit", "Submit"),
+    ("predictions", "Predictions"),
     ("accounting", "Use"),
     ("operator", "Operator"),
     ("admin-people", "Admin"),

@@ -42,6 +42,7 @@ _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
     "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
     "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
+    "not_before_lab_s", "expected_s", "expected_low_s", "expected_high_s",
 )  # fmt: skip
 
 

@@ -105,6 +105,8 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>/logs": job(200),
     "GET jobs/<uuid:job_id>/standing": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
+    "GET metrics/predictions": Case(200),
+    "GET jobs/<uuid:job_id>/why": job(200),
     "GET jobs/<uuid:job_id>/results": file(200),
     "GET jobs/<uuid:job_id>/results.csv": file(200),
     "GET jobs/<uuid:job_id>/files": file(200),
