@@ -14,6 +14,7 @@ PAGES = (
     ("lab", "Lab"),
     ("jobs", "Jobs"),
     ("submit", "Submit"),
+    ("what-if", "What if"),
     ("predictions", "Predictions"),
     ("accounting", "Use"),
     ("operator", "Operator"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from scheduler.planning.bounds import flow_bound
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.codec import from_data
+from scheduler.planning.flow_bound import joint_flow_bound
 from scheduler.planning.limits import Limits
 from scheduler.planning.objective import Objective, job_finishes
 from scheduler.planning.plan import Plan
@@ -15,7 +18,8 @@ from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step
 
 SEARCH_S = 0.3
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
-BOUND_S = 0.5
+BOUND_S = 0.2
+PROOF_S = 0.25
 
 
 def read(question: dict[str, Any]) -> tuple[Problem, Plan]:
@@ -37,8 +41,7 @@ def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str,
     return {
         "starts": dict(found.starts),
         "objective": list(found.objective),
-        "bound": found.bound,
-        "gap": found.gap,
+        "verdict": {"version": question.get("version", 0), **_judge(problem, plan)},
     }
 
 
@@ -141,16 +144,20 @@ def _on(mode: Mode, like: str, name: str) -> Mode:
     return replace(mode, uses=tuple(Use(name, use.still) if use.device == like else use for use in mode.uses))
 
 
-def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
-    """Say how good the plan is: its objective, and a proven bound of its weighted flow."""
-    import time
-
-    from scheduler.planning.bounds import flow_bound
-    from scheduler.planning.flow_bound import joint_flow_bound
-
+def _judge(problem: Problem, plan: Plan) -> dict[str, Any]:
+    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
     objective = Objective(problem, "lab")
     value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
     end_s = time.monotonic() + BOUND_S
     bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
     flow = value[objective.soft_index]
     return {"objective": list(value), "bound": bound, "gap": max(0.0, (flow - bound) / flow) if flow else 0.0}
+
+
+def feasible(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+    """Say whether a laboratory with one job in it is proven to have no plan at all."""
+    from scheduler.planning.policies import make_plan
+
+    asked = from_data(Problem, question["job"])
+    found = make_plan(asked, "optimal", limits=Limits(wall=PROOF_S), seed=1)
+    return {"infeasible": found.status == "infeasible"}

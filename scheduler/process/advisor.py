@@ -57,9 +57,13 @@ class Advisor:
             problem, present = plan.present(now_s)
             row["problem"], row["plan"] = to_data(problem), to_data(present)
             self._seen, self._sent_s = plan.changes_seen, clock_s
+        self.pass_on(row)
+
+    def pass_on(self, question: Mapping[str, Any]) -> None:
+        """Pass on a question that needs no plan."""
         self._start()
-        self._asked[str(row["id"])] = self._last_s = clock_s
-        self._lines.put(json.dumps(row))
+        self._asked[str(question["id"])] = self._last_s = time.monotonic()
+        self._lines.put(json.dumps(question))
 
     def forget(self) -> None:
         """Have the plan sent again with the next question: it was read anew."""

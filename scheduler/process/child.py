@@ -50,7 +50,12 @@ class Child:
         try:
             if "problem" in question:
                 self._problem, self._plan = advice.read(question)
-            asked = {"improve": advice.improve, "why": advice.why, "what_if": advice.what, "judge": advice.judge}
+            asked = {
+                "improve": advice.improve,
+                "why": advice.why,
+                "what_if": advice.what,
+                "feasible": advice.feasible,
+            }
             return {**named, **asked[question.get("ask", "improve")](self._problem, self._plan, question)}
         except Exception as error:
             return {**named, "error": repr(error)[:500]}

@@ -32,6 +32,8 @@ from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
 from .approval import check_rules, tell_operators, why_approval
+from .campaigns import check_campaign
+from .feasible import check_feasible
 from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
@@ -216,8 +218,10 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
     expansion = expand(document, catalogue, new_id(), problems, earlier)
     if chosen is not None:
         check_rules(expansion, chosen, problems)
+        check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
+        check_feasible(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
     problems.refuse()
     if chosen is None:
@@ -327,6 +331,9 @@ def job_row(checked: CheckedJob, user: User) -> Job:
         name=document.name,
         spec=document.normalised(),
         manifests={instance: catalogue.hashes[instance] for instance in expansion.modules},
+        campaign=document.campaign or "",
+        campaign_key=document.key or "",
+        waits_for=list(expansion.waits_for),
         priority=document.priority,
         deadline_at=checked.deadline_at,
         simulated=catalogue.lab.simulated,
