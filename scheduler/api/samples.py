@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from octolab.api.serializers import StrictSerializer, query
 from octolab.api.views import ApiView, asker
 from scheduler.models import Job, Sample
 from scheduler.services import requests, whereabouts
@@ -60,6 +62,41 @@ class SampleDetailOutput(SampleOutput):
     class Meta(SampleOutput.Meta):
         fields = (*SampleOutput.Meta.fields, "job", "stands", "path", "history")
         read_only_fields = fields
+
+
+class SamplesQuery(StrictSerializer):
+    """Which samples."""
+
+    lot = serializers.CharField(required=False, max_length=100, help_text="Of something that went into it.")
+    stock = serializers.CharField(required=False, max_length=64)
+    solution = serializers.CharField(required=False, max_length=100)
+    job = serializers.UUIDField(required=False)
+    limit = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
+
+
+class FoundOutput(SampleOutput):
+    """A sample that was found."""
+
+    class Meta(SampleOutput.Meta):
+        fields = (*SampleOutput.Meta.fields, "job")
+        read_only_fields = fields
+
+
+class Samples(ApiView):
+    """Samples."""
+
+    access = {"GET": needs(Scope.JOBS_READ)}
+
+    @extend_schema(operation_id="samples_list", parameters=[SamplesQuery], responses=FoundOutput(many=True), tags=_TAG)
+    def get(self, request: Request) -> Response:
+        """Find samples of your projects, newest first: of a job, or by lot, stock or solution that went into them."""
+        wish = query(SamplesQuery, request)
+        samples = _visible(request).order_by("-id")
+        if "job" in wish:
+            samples = samples.filter(job=wish["job"])
+        wanted: dict[str, str] = {str(name): wish[name] for name in ("lot", "stock", "solution") if name in wish}
+        found = whereabouts.holding(samples, wanted) if wanted else samples
+        return Response(FoundOutput(list(islice(found, wish["limit"])), many=True).data)
 
 
 class SampleDetail(ApiView):

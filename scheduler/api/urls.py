@@ -31,6 +31,7 @@ urlpatterns = [
     path("stocks", lab.Stocks.as_view()),
     path("stocks/<slug:stock_id>/refill", lab.Refill.as_view()),
     path("storage", lab.Storage.as_view()),
+    path("samples", samples.Samples.as_view()),
     path("samples/<uuid:sample_id>", samples.SampleDetail.as_view()),
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
     path("estop", estop.EmergencyStop.as_view()),

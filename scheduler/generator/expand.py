@@ -70,10 +70,13 @@ class Expander:
         keys: Sequence[str],
         problems: Problems,
         earlier: Mapping[UUID, Earlier],
+        *,
+        by_hand: bool = False,
     ) -> None:
         self._catalogue = catalogue
         self._problems = problems
         self._earlier = earlier
+        self._by_hand = by_hand
         self._out = Expansion(job_id)
         noted = problems.noted
         self._workflow: Workflow = build(document, catalogue, keys, problems)
@@ -193,7 +196,7 @@ class Expander:
     def _task(self, node: Node, samples: Sequence[_Sample]) -> None:
         if node.offer is None:
             return
-        if node.offer.task.name in node.offer.manifest.endings:
+        if node.offer.task.name in node.offer.manifest.endings and not self._by_hand:
             self._problems.add((*node.path, "task"), f"`{node.offer.name}` is done by itself; leave it out.")
         resolved = self._resolved(node, samples)
         steps = self._evaluated(node, node.offer, resolved)

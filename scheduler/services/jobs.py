@@ -142,7 +142,7 @@ def submit_job(
         earlier = _by_key(user, idempotency_key, digest)
         if earlier is not None:
             return earlier, False
-    checked = _check(user, data, project)
+    checked = _check(user, data, project, manual=manual)
     try:
         with transaction.atomic():
             if not manual:
@@ -206,7 +206,7 @@ def change_job(
 # --- checking -----------------------------------------------------------------------------------------------
 
 
-def _check(user: User, data: dict[str, Any], project: Project | str | None) -> CheckedJob:
+def _check(user: User, data: dict[str, Any], project: Project | str | None, *, manual: bool = False) -> CheckedJob:
     document = validate(data)
     catalogue = _catalogue()
     problems = Problems()
@@ -215,7 +215,7 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
     if chosen is not None and document.recipients:
         _check_recipients(document, chosen, problems)
     earlier = earlier_samples(document, catalogue, user, problems)
-    expansion = expand(document, catalogue, new_id(), problems, earlier)
+    expansion = expand(document, catalogue, new_id(), problems, earlier, by_hand=manual)
     if chosen is not None:
         check_rules(expansion, chosen, problems)
         check_campaign(document, expansion, chosen, problems)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from django.db.models import QuerySet
 
 from scheduler import catalogue
 from scheduler.models import Event, Place, Sample, Step, StepMember
@@ -64,6 +67,17 @@ def stands(stays: list[Stay]) -> str:
     """Return where it stands now: the place that it took last; the storage place that is kept for it comes last."""
     now = [stay for stay in stays if stay.until_lab_s is None]
     return next((stay.place for stay in sorted(now, key=lambda s: (s.storage, -s.since_lab_s))), "")
+
+
+def holding(samples: QuerySet[Sample], wanted: Mapping[str, str]) -> Iterator[Sample]:
+    """Yield the samples into which something went that is as wanted (``lot``, ``stock``, ``solution``)."""
+    for text in wanted.values():
+        # All databases can look for a plain text; whether it stands in the right place is looked at here.
+        if text.isascii() and text.isprintable() and not set(text) & set('"\\/'):
+            samples = samples.filter(contents__icontains=text)
+    for sample in samples.iterator(chunk_size=200):
+        if any(all(entry.get(name) == text for name, text in wanted.items()) for entry in sample.contents):
+            yield sample
 
 
 def history_of(sample: Sample) -> list[StepMember]:

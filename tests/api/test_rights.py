@@ -163,6 +163,7 @@ CASES: dict[str, Case] = {
     "GET estop": Case(200),
     "POST estop": Case(200, body={"scope": "lab"}),
     "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
+    "GET samples": Case(200),
     "GET steps/waiting": Case(200),
     "GET steps/<uuid:step_id>": step(200),
     # The step of the cast is an instrument's: nobody may answer it, but those in charge are told why.

@@ -443,3 +443,11 @@ def test_projects_are_not_made_by_the_way(virtual: None, ada: User) -> None:
     before = Project.objects.count()
     refused(ada, NOOP, project="new")
     assert Project.objects.count() == before
+
+
+def test_what_ends_a_setting_is_done_by_itself_or_by_hand(silver: None, ada: User) -> None:
+    stop = {"name": "stop", "workflow": [{"task": "batch_synthesis.stop_stirring"}]}
+    said = refused(ada, stop)
+    assert said == {"/workflow/0/task": "`batch_synthesis.stop_stirring` is done by itself; leave it out."}
+    job, _ = submit_job(user=ada, document=stop, manual=True)
+    assert job.steps.get().action == "stop_stirring"

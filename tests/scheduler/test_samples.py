@@ -70,6 +70,10 @@ def test_it_is_shown_over_rest_and_on_a_page_to_its_project_alone(bench: Bench) 
     )
     assert shown["contents"][0]["lot"] == "L-7"
     assert Client(headers={"Authorization": f"Bearer {tokens['eve']}"}).get(url).status_code == 404
+    for question, count in (("lot=L-7", 1), ("lot=L-7&solution=Water", 1), ("lot=L", 0), ("lot=Water", 0)):
+        found = Client(headers={"Authorization": f"Bearer {tokens['ada']}"}).get(f"/api/v1/samples?{question}").json()
+        assert [row["id"] for row in found] == [str(sample.pk)] * count, question
+    assert Client(headers={"Authorization": f"Bearer {tokens['eve']}"}).get("/api/v1/samples?lot=L-7").json() == []
     browser = Client()
     browser.force_login(bench.owner, backend="django.contrib.auth.backends.ModelBackend")
     page = browser.get(f"/samples/{sample.pk}")
