@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from octolab.rows import insert_rows
 from scheduler.models import Event
-from scheduler.rows import insert_rows
 
 _COLUMNS = (
     "seq", "at", "lab_s", "kind", "subject", "job", "project", "state_from", "state_to", "actor", "reason", "data",

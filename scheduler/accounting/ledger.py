@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 from django.db import connection
 
-from scheduler.rows import for_storing
+from octolab.rows import for_storing
 
 from .models import Usage
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from octolab.rows import update_rows
 from scheduler import events
 from scheduler.accounting.ledger import Charges
 from scheduler.events import Happening
@@ -20,7 +21,6 @@ from scheduler.models import Device, Job, Place, Request, Sample, Step, StepMemb
 from scheduler.process.charging import charge
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LiveDevice, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
-from scheduler.rows import update_rows
 from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, StepState
 
 

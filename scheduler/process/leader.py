@@ -15,8 +15,8 @@ from pathlib import Path
 from django.db import transaction
 
 from modules.contract.clock import boot_id
+from octolab.rows import RowsChangedError, update_rows
 from scheduler.models import Leader
-from scheduler.rows import RowsChangedError, update_rows
 
 LEASE_S = 10.0
 RENEW_S = 2.0

@@ -13,6 +13,7 @@ from analysis.documents import DocumentStore
 from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
 from notifications.outbox import Happening, enqueue_many
+from octolab.rows import RowsChangedError
 from scheduler.process.answers import placement_of, preview
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
@@ -33,7 +34,6 @@ from scheduler.process.plan import Plan
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
-from scheduler.rows import RowsChangedError
 from scheduler.services.placement import PREVIEWS, placement_key, reply_key
 
 log = structlog.get_logger("octolab.scheduler")

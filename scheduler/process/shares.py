@@ -11,12 +11,12 @@ from typing import Any
 
 from django.db import connection
 
+from octolab.rows import for_storing
 from scheduler.models import RecentUse
 from scheduler.planning.fairness import Account, Claim, Uses, rank
 from scheduler.process.changes import Changes
 from scheduler.process.charging import module_time_s
 from scheduler.process.live import LabState, LiveJob
-from scheduler.rows import for_storing
 from users.models import LabPolicy, Project
 
 FRESH_S = 10.0

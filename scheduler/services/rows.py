@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from octolab.rows import insert_instance, insert_rows
 from scheduler.generator import Expansion
 from scheduler.models import Job, Sample, Step, StepMember, Task
-from scheduler.rows import insert_rows
 from scheduler.states import SampleState, StepState
 
 _SAMPLE = ("id", "job", "index", "name", "parameters", "source", "contents", "state", "reason")
@@ -19,7 +19,7 @@ _STEP = (
 
 def insert(job: Job, expansion: Expansion) -> None:
     """Insert a job with its samples, tasks and steps; call it in a transaction."""
-    job.save(force_insert=True)
+    insert_instance(job)
     insert_rows(
         Sample,
         _SAMPLE,

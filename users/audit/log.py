@@ -11,11 +11,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from octolab.addresses import client_address
+from octolab.rows import insert_instance, update_rows
 
 from .models import AuditEntry, AuditHead
 
@@ -58,9 +59,9 @@ def note(verb: str, subject: object = "", *, actor: Any = None, project: Any = N
     origin = requester()
     name = actor if isinstance(actor, str) else actor.get_username() if actor is not None else origin.actor
     with transaction.atomic(savepoint=False):
-        head = _locked_head()
+        seq, previous = _locked_head()
         entry = AuditEntry(
-            seq=head.seq + 1,
+            seq=seq + 1,
             at=timezone.now(),
             actor=name[:150],
             credential=origin.credential[:60],
@@ -69,20 +70,27 @@ def note(verb: str, subject: object = "", *, actor: Any = None, project: Any = N
             subject=_plain(str(subject))[:200],
             project=str(getattr(project, "slug", project) or "")[:64],
             detail=_text(detail),
-            previous=head.hash,
+            previous=previous,
         )
         entry.hash = entry.digest()
-        entry.save()
-        AuditHead.objects.filter(pk=1).update(seq=entry.seq, hash=entry.hash)
+        insert_instance(entry)
+        update_rows(AuditHead, ("seq", "hash"), [(entry.seq, entry.hash, 1)])
     return entry
 
 
-def _locked_head() -> AuditHead:
-    head = AuditHead.objects.select_for_update().filter(pk=1).first()
-    if head is None:
-        AuditHead.objects.get_or_create(pk=1)
-        head = AuditHead.objects.select_for_update().get(pk=1)
-    return head
+# Raw, as in :mod:`users.authentication`: it runs whenever anybody changes anything.
+_HEAD = "SELECT seq, hash FROM users_audithead WHERE id = 1"
+
+
+def _locked_head() -> tuple[int, str]:
+    """Lock the end of the chain and return its number and hash."""
+    statement = f"{_HEAD} FOR UPDATE" if connection.features.has_select_for_update else _HEAD
+    with connection.cursor() as cursor:
+        found = cursor.execute(statement).fetchone()
+        if found is None:
+            AuditHead.objects.get_or_create(pk=1)
+            found = cursor.execute(statement).fetchone()
+    return found
 
 
 def requester() -> Origin:

@@ -61,14 +61,40 @@ def _update(
 
 def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, given as the values of ``fields``."""
-    converters = for_storing(model, tuple(fields))
+    statement, converters = _insert(model, tuple(fields))
     values = [tuple([convert(value) for convert, value in zip(converters, row, strict=True)]) for row in rows]
     if not values:
         return
+    with connection.cursor() as cursor:
+        if len(values) == 1:
+            cursor.execute(statement, values[0])
+        else:
+            cursor.executemany(statement, values)
+
+
+@cache
+def _insert(model: type[models.Model], fields: tuple[str, ...]) -> tuple[str, tuple[Callable[[Any], Any], ...]]:
     columns = ", ".join(_column(model, name) for name in fields)
     marks = ", ".join(["%s"] * len(fields))
-    with connection.cursor() as cursor:
-        cursor.executemany(f"INSERT INTO {_table(model)} ({columns}) VALUES ({marks})", values)  # noqa: S608
+    return f"INSERT INTO {_table(model)} ({columns}) VALUES ({marks})", for_storing(model, fields)  # noqa: S608
+
+
+def insert_instance(instance: models.Model) -> None:
+    """Insert a new instance with all its fields, as ``save(force_insert=True)`` does, but without its signals."""
+    model = type(instance)
+    insert_rows(model, _fields(model), [[getattr(instance, name) for name in _attributes(model)]])
+    instance._state.adding = False  # noqa: SLF001  (as Model.save does)
+    instance._state.db = connection.alias  # noqa: SLF001
+
+
+@cache
+def _fields(model: type[models.Model]) -> tuple[str, ...]:
+    return tuple(field.name for field in model._meta.concrete_fields)
+
+
+@cache
+def _attributes(model: type[models.Model]) -> tuple[str, ...]:
+    return tuple(field.attname for field in model._meta.concrete_fields)
 
 
 def _table(model: type[models.Model]) -> str:
