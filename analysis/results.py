@@ -107,7 +107,8 @@ class JobResults:
             if run.counts:
                 first = ("routine" in run.document, run.task.index if run.task else -1, run.group)
                 for name, entry in run.values.items():
-                    found[run.group, name, str(entry.get("unit") or "")] = (*first, *run.place_of(name))
+                    unit = str(entry.get("unit") or "")
+                    found[run.group, name, unit] = (*first, *run.place_of(name), unit)
         return sorted(found, key=found.__getitem__)
 
     def find(self, uid: str) -> Run | None:

@@ -84,7 +84,7 @@ class Ready(ApiView):
         tags=["server"],
     )
     def get(self, request: Request) -> Response:
-        """Tell whether the database answers, so that jobs can be accepted; 503 if not. `modules`: whether all tasks are known."""
+        """Tell whether the database answers, and whether all tasks are known; 503 if jobs cannot be accepted."""
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")

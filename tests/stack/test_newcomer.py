@@ -43,6 +43,7 @@ def test_the_result_table_has_the_peaks_of_six_samples(once: RunningStack) -> No
     peaks_nm = [float(row[1]) for row in rows]
     assert volumes_ul == [100, 320, 540, 760, 980, 1200], once.output
     assert peaks_nm == sorted(peaks_nm)
+    assert re.search(r"peak_nm +fwhm_nm +peak_height", once.output), "not in the order that the module declares"
     assert all(300 < peak < 849 for peak in peaks_nm)
 
 
