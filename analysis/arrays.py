@@ -25,7 +25,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -89,6 +89,18 @@ def raw_path(job_id: str, attempt_id: str, at: datetime) -> PurePosixPath:
     """Return where an attempt's file stands below the data root."""
     name = attempt_id.replace("/", "-")
     return PurePosixPath("raw", f"{at:%Y}", f"{at:%m}", _checked_id(job_id), f"{_checked_id(name)}.nxs")
+
+
+def discard_unfinished(root: Path | str, attempt_ids: Iterable[str]) -> list[Path]:
+    """Remove the ``.part`` files of attempts that have ended while they wrote; return what was removed.
+
+    Only for whoever knows that nobody writes them any more.
+    """
+    names = {f"{_checked_id(attempt_id.replace('/', '-'))}.nxs{PART}" for attempt_id in attempt_ids}
+    found = [path for path in Path(root).glob(f"raw/*/*/*/*{PART}") if path.name in names] if names else []
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
 
 
 def processed_path(routine: str, job_id: str, name: str) -> PurePosixPath:

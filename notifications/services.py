@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from users.audit import note
 from users.models import User
 
 from . import targets
@@ -49,21 +50,38 @@ def create_channel(user: User, name: str, url: str, events: Iterable[str] = ()) 
     with transaction.atomic():
         if Channel.objects.filter(user=user).count() >= MAX_CHANNELS:
             raise ChannelError("url", f"You have {MAX_CHANNELS} channels already. Delete one first.")
-        return Channel.objects.create(
+        channel = Channel.objects.create(
             user=user, name=name or targets.service_of(url.strip()), url=url.strip(), events=chosen
         )
+        _note("create", channel)
+    return channel
+
+
+def delete_channel(channel: Channel) -> None:
+    """Tell a user nothing there any more; what waits to be sent there is dropped."""
+    with transaction.atomic():
+        _note("delete", channel)
+        channel.delete()
 
 
 def send_test(channel: Channel) -> Notification:
     """Queue a message that shows whether a channel works."""
     from .outbox import ring
 
-    notification = Notification.objects.create(
-        user=channel.user,
-        channel=channel,
-        event="test",
-        title="octolab can reach you here",
-        body="This is the test that you asked for.",
-    )
-    transaction.on_commit(ring)
+    with transaction.atomic():
+        notification = Notification.objects.create(
+            user=channel.user,
+            channel=channel,
+            event="test",
+            title="octolab can reach you here",
+            body="This is the test that you asked for.",
+        )
+        _note("test", channel)
+        transaction.on_commit(ring)
     return notification
+
+
+def _note(verb: str, channel: Channel) -> None:
+    """Write into the audit log whose channel it is and to which service; its address is a secret."""
+    service = targets.service_of(channel.url)
+    note(f"channel.{verb}", channel.pk, of=channel.user.username, name=channel.name, service=service)

@@ -104,7 +104,7 @@ class ChannelDetail(ApiView):
     @extend_schema(operation_id="channels_delete", responses={204: None}, tags=_TAG)
     def delete(self, request: Request, channel_id: UUID) -> Response:
         """Delete a channel and the messages that wait for it."""
-        _own(request, channel_id).delete()
+        services.delete_channel(_own(request, channel_id))
         return Response(status=204)
 
 

@@ -1,4 +1,4 @@
-"""The ASGI application: ``uvicorn octolab.asgi:application``."""
+"""The ASGI application for uvicorn; :func:`octolab.stack.layout.web_command` is how it is started."""
 
 from __future__ import annotations
 

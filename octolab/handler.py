@@ -12,8 +12,8 @@ import contextvars
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
-from typing import Any, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, TypeVar
 
 from django.conf import settings
 from django.core import signals
@@ -35,6 +35,8 @@ URGENT = frozenset({"/api/v1/estop", "/estop"})
 """Paths whose POST has threads of its own."""
 BODY_TIMEOUT_S = 60.0
 """How long a client may take to send a body."""
+BODY_IN_MEMORY = 64 * 1024
+"""Bytes of a body that wait in memory while it is read; the rest waits in a file, however many clients send."""
 _END = object()
 
 
@@ -54,18 +56,19 @@ class Handler(ASGIHandler):
         if scope["type"] != "http":
             raise ValueError(f"this serves HTTP, not {scope['type']}")
         bell.events()  # from the first request on, so that the first submit hears its answer
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await self._body(scope, receive)
-        except RequestAborted:
-            return
-        except RequestDataTooBig as error:
-            await self.send_response(_plain_problem(413, str(error)), send)
-            return
-        except TimeoutError:
-            await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
-            return
-        response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
+        with SpooledTemporaryFile(BODY_IN_MEMORY) as body:
+            try:
+                async with asyncio.timeout(BODY_TIMEOUT_S):
+                    await self._read_body(scope, receive, body)
+            except RequestAborted:
+                return
+            except RequestDataTooBig as error:
+                await self.send_response(_plain_problem(413, str(error)), send)
+                return
+            except TimeoutError:
+                await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
+                return
+            response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
         waits = later.of(response)
         if waits is not None and response.status_code < 400 and not await self._improve(response, waits, receive):
             return
@@ -81,14 +84,13 @@ class Handler(ASGIHandler):
             _pool or self._threads, lambda: context.run(function, *args)
         )
 
-    async def _body(self, scope: Any, receive: Any) -> BytesIO:
+    async def _read_body(self, scope: Any, receive: Any, body: IO[bytes]) -> None:
         """Read the body, but never more of it than the limit."""
         limit = settings.MAX_BODY_BYTES
         too_big = RequestDataTooBig(f"A body has at most {limit} bytes.")
         for name, value in scope.get("headers", ()):
             if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
                 raise too_big
-        body = BytesIO()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -98,9 +100,9 @@ class Handler(ASGIHandler):
                 raise too_big
             if not message.get("more_body", False):
                 body.seek(0)
-                return body
+                return
 
-    def _respond(self, scope: Any, body: BytesIO) -> HttpResponseBase:
+    def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)

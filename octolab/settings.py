@@ -148,6 +148,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "users.accounts.middleware.SecondFactorMiddleware",
+    "users.accounts.middleware.ProviderAwayMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
     "octolab.dashboard.thelab.LabAwayMiddleware",
@@ -196,6 +197,8 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
 SOCIALACCOUNT_ADAPTER = "users.accounts.adapter.SocialAccountAdapter"
 SOCIALACCOUNT_ONLY = False
+# A provider that hangs holds a web thread for so long.
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 3
 USERSESSIONS_TRACK_ACTIVITY = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

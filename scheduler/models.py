@@ -84,6 +84,11 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
     predicted_start_lab_s = models.FloatField(null=True)
     predicted_finish_lab_s = models.FloatField(null=True)
+    predicted_start_low_lab_s = models.FloatField(null=True)
+    predicted_start_high_lab_s = models.FloatField(null=True)
+    predicted_finish_low_lab_s = models.FloatField(null=True)
+    predicted_finish_high_lab_s = models.FloatField(null=True)
+    """Between low and high in four of five cases; see :class:`Prediction`."""
     samples_total = models.IntegerField(default=0)
     samples_failed = models.IntegerField(default=0)
     steps_total = models.IntegerField(default=0)
@@ -185,6 +190,8 @@ class Step(models.Model):
     attempt = models.IntegerField(default=0)
     failures = models.IntegerField(default=0)
     """How many of its attempts have failed."""
+    not_before_lab_s = models.FloatField(default=0.0)
+    """Its unit is not ordered again before; kept by the first step of a block."""
     devices = models.JSONField(default=dict)
     """Device id → ``use`` or ``still``."""
     takes = models.JSONField(default=list)
@@ -203,6 +210,11 @@ class Step(models.Model):
     """Expected, lab seconds."""
     planned_start_lab_s = models.FloatField(null=True)
     planned_end_lab_s = models.FloatField(null=True)
+    expected_s = models.FloatField(null=True)
+    expected_low_s = models.FloatField(null=True)
+    expected_high_s = models.FloatField(null=True)
+    """How long it was expected to take when its order went out, lab seconds, learnt from steps of its kind; between low
+    and high in four of five cases. None if its length says nothing, because somebody paused it."""
     granted_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
     """Wall time until which the present attempt's order may be claimed."""
@@ -224,6 +236,52 @@ class StepMember(models.Model):
     """Of the last attempt."""
     ok = models.BooleanField(null=True)
     error = models.TextField(blank=True, default="")
+
+
+class Prediction(models.Model):
+    """When a job was to start and finish, as it was told once; kept to be compared with what happened.
+
+    Between low and high in four of five cases. Made when the job is placed, and again when the last one is far off.
+    """
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="predictions")
+    made_at = models.DateTimeField()
+    made_lab_s = models.FloatField()
+    first = models.BooleanField()
+    """Whether it was made when the job came."""
+    start_low_lab_s = models.FloatField()
+    start_lab_s = models.FloatField()
+    start_high_lab_s = models.FloatField()
+    finish_low_lab_s = models.FloatField()
+    finish_lab_s = models.FloatField()
+    finish_high_lab_s = models.FloatField()
+    scales = models.JSONField(default=list)
+    """Start to below and above, finish to below and above: what past predictions had made the ranges wider by, and then
+    how wide (lab seconds) they had been."""
+    void = models.BooleanField(default=False)
+    """Whether a person has held or paused the job since, so that it says nothing."""
+
+
+class PlanVersion(models.Model):
+    """A plan as it was published: what it changed, what it was judged by, and how good it was. For audit."""
+
+    version = models.BigIntegerField(primary_key=True)
+    made_at = models.DateTimeField()
+    lab_s = models.FloatField()
+    method = models.CharField(max_length=20)
+    """``insert``: a new job found its place; ``repair``; ``search``: the planner process found a better order."""
+    steps_moved = models.IntegerField(default=0)
+    steps_added = models.IntegerField(default=0)
+    worst_job = models.UUIDField(null=True)
+    """The job whose finish moved most to later, and by how much (lab seconds)."""
+    worst_shift_s = models.FloatField(default=0)
+    objective = models.JSONField(default=list)
+    """The tuple that plans are compared by; see :mod:`scheduler.planning.objective`. Times in lab seconds."""
+    bound_s = models.FloatField(null=True)
+    """Proven lower bound of its weighted flow, lab seconds."""
+    gap = models.FloatField(null=True)
+    weights = models.JSONField(default=dict)
+    """Job id → weight, as the plan used it."""
 
 
 class Device(models.Model):

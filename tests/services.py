@@ -9,14 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-START_TIMEOUT_S = 30.0
+from octolab.stack.ports import free_port
 
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+START_TIMEOUT_S = 120.0
 
 
 class Service:

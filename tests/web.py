@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from octolab.stack.layout import web_command
 from tests.services import Service
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,5 +64,4 @@ class WebServer(Service):
     def command(self) -> list[str]:
         """The command line."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        uvicorn = [sys.executable, "-m", "uvicorn", "octolab.asgi:application", "--port", str(self.port)]
-        return ["env", *variables, *uvicorn, "--no-access-log", "--log-level", "warning"]
+        return ["env", *variables, sys.executable, *web_command(self.port), "--log-level", "warning"]

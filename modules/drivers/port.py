@@ -118,7 +118,8 @@ class SerialPort:
                     **self._frame(),
                     stopbits=self.wire.stopbits,
                     timeout=None,
-                    write_timeout=0.5,
+                    # generous: on a busy machine pyserial counts the time after the write, too
+                    write_timeout=3.0,
                     **({} if "://" in self._path else {"exclusive": True}),
                 )
             except (OSError, serial.SerialException, TermiosError) as error:

@@ -223,11 +223,13 @@ class SyringePump(SerialDevice):
 
     def position(self) -> int:
         """Return the plunger's position in increments, 0 (empty) … 3000."""
-        _, data = self._exchange("?")
-        try:
-            return int(data)
-        except ValueError:
-            raise BadReply(self.name, f"gave {data!r} as plunger position", command="?") from None
+        for _ in range(TRIES):
+            _, data = self._exchange("?")
+            if data.isdigit():
+                return int(data)
+            # a late answer to something else, most likely: let what is still on its way arrive
+            self.port.distrust()
+        raise BadReply(self.name, f"gave {data!r} as plunger position", command="?")
 
     def status(self) -> DeviceStatus:
         """Return ready or busy, the pump's error, and the plunger's position in increments."""

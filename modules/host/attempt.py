@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ class AttemptRun:
         self.bench.journal.append({"k": "running", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
 
     def journal_close(self, state: AttemptState, error: str, reason: str, ended_lab_s: float) -> None:
-        """Note how the attempt ended. This record, once shipped, is the one commit point."""
+        """Note how the attempt ended, on disk. This record, once shipped, is the one commit point."""
         failed = error or (reason if state != "completed" else "")
         changes = {
             "state": state,
@@ -174,7 +175,11 @@ class AttemptRun:
             "emergency": bool(self.interruptions.emergency),
             "paused": False,
         }
-        self.bench.journal.append({"k": "close", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
+        journal = self.bench.journal
+        number = journal.append({"k": "close", "id": self.attempt_id, "nonce": self.nonce, "changes": changes})
+        # The shipper syncs too, but may be waiting for a store that hangs. With a full disk it goes on from memory.
+        with suppress(JournalError):
+            journal.sync(number)
 
 
 def all_devices(order: Order) -> dict[str, Any]:

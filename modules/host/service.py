@@ -13,6 +13,7 @@ from typing import TypeVar
 import redis
 from pymongo.errors import PyMongoError
 
+from analysis.arrays import discard_unfinished
 from analysis.documents import DocumentStore, StoreError
 from modules.contract import clock as lab_clock
 from modules.contract import lab as lab_file
@@ -151,6 +152,7 @@ class Host:
 
     def _wait_for_the_lab(self) -> LabClock:
         """Attach to lab time, publish the manifests, and close what an ended incarnation left open."""
+        settings = self._settings
         clock = self._until_the_store_answers(lambda: lab_clock.attach(self._store.database))
         manifests = [
             {"_id": module.hash, "schema_version": 1, "manifest": module.manifest.model_dump(mode="json")}
@@ -158,9 +160,11 @@ class Host:
         ]
         unique = list({manifest["_id"]: manifest for manifest in manifests}.values())
         self._until_the_store_answers(lambda: self._store.insert_many("manifests", unique))
-        self._until_the_store_answers(
-            lambda: close_what_was_left(self._journal, self._store, self._past, self._settings.name, clock.now())
+        left = self._until_the_store_answers(
+            lambda: close_what_was_left(self._journal, self._store, self._past, settings.name, clock.now())
         )
+        for path in discard_unfinished(settings.data_root, left):
+            log.warning("%s was never finished and is removed", path)
         return clock
 
     def _until_the_store_answers(self, ask: Callable[[], Answer]) -> Answer:

@@ -178,6 +178,11 @@ class SimulatedActuator(SimulatedInstrument):
         self.memory.update(alarm=True, held=None)
         self.answer(BANNER)
 
+    def put_aside(self) -> None:
+        """The nozzle is up and in the centre."""
+        self.memory.update(X=self.center, Z=AXIS_UP_MM, held=None)
+        self._arrive()
+
     def _arrive(self) -> None:
         for settle in self.world.before_nozzle_moves:
             settle()

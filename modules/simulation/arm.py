@@ -103,6 +103,11 @@ class SimulatedArm(LineInstrument):
         super().power_on()
         self.memory["homed"] = False
 
+    def put_aside(self) -> None:
+        """The gripper is empty."""
+        self.world.standing.pop(GRIPPER, None)
+        self.memory["at"] = "rest"
+
     def _check(self, place: str) -> None:
         if not self.memory["homed"]:
             raise Refusal("not_homed", "home it first")

@@ -6,6 +6,7 @@
 - take one away: ``{"do": "remove", "place": "vial_storage.1.1"}``
 - take a sample away as a lab's people do, by the lab's name of the place; where vials are stored, a fresh one comes in
   its stead: ``{"do": "collect", "place": "vial_storage.1.1"}``
+- put an instrument that stands still out of the way, with empty hands: ``{"do": "tidy", "instrument": "arm"}``
 - a reservoir: ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``
 - the tip rack: ``{"do": "refill", "instrument": "pipette", "tips": 96}``
 - a stock by its name, wherever it is: ``{"do": "restock", "stock": "tips", "level": 960}``, solutions in mL

@@ -101,6 +101,9 @@ class SimulatedInstrument:
     def power_on(self) -> None:
         """Forget what is lost without power, and say what is said at the start."""
 
+    def put_aside(self) -> None:
+        """Change the world: a person has put it where it is in nobody's way, and taken what it held."""
+
     # ------------------------------------------------------------------ hearing and answering
 
     def receive(self, command: bytes) -> None:
@@ -166,6 +169,19 @@ class SimulatedInstrument:
         self.interrupt(motion)
         self._changed()
         return True
+
+    def tidy(self) -> None:
+        """Let a person put it aside.
+
+        Raises
+        ------
+        ValueError
+            If it moves: nobody reaches into that.
+        """
+        if self.moving:
+            raise ValueError(f"{self.id} moves")
+        self.put_aside()
+        self._changed()
 
     def _arm_timer(self) -> None:
         motion = self.motion

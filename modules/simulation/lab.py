@@ -152,6 +152,8 @@ class SimulatedLab:
             return {"vessel": vessel.id}
         elif what == "collect":
             self.world.collect(order["place"], self.clock.now())
+        elif what == "tidy":
+            self.instruments[order["instrument"]].tidy()
         elif what == "refill":
             self._refill(order)
         elif what == "restock":

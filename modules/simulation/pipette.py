@@ -117,6 +117,12 @@ class SimulatedPipette(SimulatedInstrument):
         """Motors hold again."""
         self.memory["attached"] = True
 
+    def put_aside(self) -> None:
+        """Parked, without a tip."""
+        x, y, z = self.places["park"]
+        self.memory.update(X=x, Y=y, Z=z, angle=0.0, attached=True, tip=None)
+        self._look()
+
     def _look(self) -> None:
         self.world.pipette = PARKED if self._touching() == "park" else self._touching()
 

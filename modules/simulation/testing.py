@@ -15,6 +15,9 @@ from modules.simulation.lab import LOG, SimulatedLab
 from modules.simulation.shipped import shipped_instruments
 from modules.simulation.world import World
 
+ANSWER_S = 5.0
+"""Patience of the drivers, real seconds: long, for busy machines. Shorten it where no answer is to come."""
+
 
 class Bench:
     """A running simulated lab, and drivers for its instruments.
@@ -51,7 +54,7 @@ class Bench:
         driver = getattr(importlib.import_module(module), attribute)
         address = str(section["address"])
         if address not in self.ports:
-            self.ports[address] = SerialPort(address, driver.wire, links=self.folder, answer_timeout=0.3)
+            self.ports[address] = SerialPort(address, driver.wire, links=self.folder, answer_timeout=ANSWER_S)
         settings = {**driver_settings(section), "clock": self.clock, **settings}
         return driver(name, self.ports[address], **settings)
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from notifications.models import Channel
 from notifications.services import ChannelError, create_channel
+from notifications.services import delete_channel as remove_channel
 from users import services
 from users.models import Token
 
@@ -71,5 +72,5 @@ def new_channel(request: HttpRequest) -> HttpResponse:
 @require_POST
 def delete_channel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Remove a place to be told at."""
-    get_object_or_404(Channel, user=asker(request), pk=pk).delete()
+    remove_channel(get_object_or_404(Channel, user=asker(request), pk=pk))
     return redirect("account")

@@ -14,6 +14,8 @@ PAGES = (
     ("lab", "Lab"),
     ("jobs", "Jobs"),
     ("submit", "Submit"),
+    ("what-if", "What if"),
+    ("predictions", "Predictions"),
     ("accounting", "Use"),
     ("operator", "Operator"),
     ("admin-people", "Admin"),

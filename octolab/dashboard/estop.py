@@ -65,5 +65,10 @@ def _latches(request: HttpRequest) -> dict[str, Any]:
             for latch in found
         ]
     except StoreError:
-        return {"tripped": [], "away": True}
+        # What this process has tripped meanwhile is known here all the same.
+        waiting = [
+            {"latch": made.latch, "devices": estop.confirmations(made), "may_rearm": False}
+            for made in estop.not_stored()
+        ]
+        return {"tripped": waiting, "away": True}
     return {"tripped": tripped, "away": False}

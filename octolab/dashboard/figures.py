@@ -235,6 +235,61 @@ def chart(
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A predicted range and what happened, both counted from the prediction's middle."""
+
+    low: float
+    high: float
+    real: float
+    title: str
+
+
+def outcomes(rows: Sequence[Outcome], y_title: str, width: int = 1160, height: int = 300) -> SafeString:
+    """Draw predicted ranges side by side, each with a dot where it really happened."""
+    if not rows:
+        return SafeString("")
+    low = min(min(row.low, row.real) for row in rows)
+    high = max(max(row.high, row.real) for row in rows)
+    low, high = _widen(min(low, 0.0), max(high, 0.0))
+    left, top, bottom = 58, 10, 12
+    step_x, scale = (width - left - 12) / len(rows), (height - top - bottom) / (high - low)
+
+    def y(value: float) -> float:
+        return height - bottom - (value - low) * scale
+
+    grid = format_html_join(
+        "",
+        '<line class="grid" x1="{1}" x2="{2}" y1="{0}" y2="{0}"/>'
+        '<text x="{3}" y="{0}" dy="4" text-anchor="end">{4}</text>',
+        (
+            (f"{y(tick):.1f}", left, width - 12, left - 7, f"{round(tick, 10):g}")
+            for tick in _ticks(low, high, nice_step(high - low, 6))
+        ),
+    )
+    drawn = format_html_join(
+        "",
+        '<g class="s{5}"><rect class="bar standby" x="{0}" width="{1}" y="{2}" height="{3}"><title>{6}</title></rect>'
+        '<circle class="mark" cx="{7}" cy="{4}" r="3"><title>{6}</title></circle></g>',
+        (
+            (
+                f"{left + step_x * (n + 0.15):.1f}", f"{max(1.0, step_x * 0.7):.1f}", f"{y(row.high):.1f}",
+                f"{max(1.0, y(row.low) - y(row.high)):.1f}", f"{y(row.real):.1f}",
+                0 if row.low <= row.real <= row.high else 1, row.title, f"{left + step_x * (n + 0.5):.1f}",
+            )
+            for n, row in enumerate(rows)
+        ),
+    )  # fmt: skip
+    label = format_html(
+        '<text class="label" transform="translate(13 {}) rotate(-90)" text-anchor="middle">{}</text>',
+        (top + height - bottom) / 2, y_title,
+    )  # fmt: skip
+    return format_html(
+        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        width, height, y_title, grid, drawn, label,
+    )  # fmt: skip
+
+
 def legend(labels: Sequence[str]) -> SafeString:
     """Write the labels of series, each with its colour."""
     items = format_html_join(

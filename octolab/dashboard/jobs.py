@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from octolab.ids import new_id
 from scheduler.models import Event, Job, Step
+from scheduler.services import why
 from scheduler.services.standing import standing
 from scheduler.states import JobState, StepState
 from users.models import Project, ProjectRole
@@ -59,8 +60,9 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     row = _visible(request, job_id)
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
-    for part in _PARTS.values():
-        context |= part(request, row)
+    for name, part in _PARTS.items():
+        if name != "why":  # it is asked for once the page is there: the answer takes a moment
+            context |= part(request, row)
     return render(request, "octolab/job.html", context)
 
 
@@ -143,6 +145,11 @@ def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
     return job_timeline(row)
 
 
+def _why(request: HttpRequest, row: Job) -> dict[str, Any]:
+    said = why.at_once(row)
+    return {"why": said or why.explained(asker(request), row, why.ask_scheduler(row.id))}
+
+
 def _results(request: HttpRequest, row: Job) -> dict[str, Any]:
     return job_figures_and_table(row)
 
@@ -159,7 +166,7 @@ def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
     return {"events": events, "events_total": Event.objects.filter(job=row).count()}
 
 
-_PARTS = {"status": _status, "timeline": _timeline, "results": _results, "log": _log}
+_PARTS = {"status": _status, "why": _why, "timeline": _timeline, "results": _results, "log": _log}
 
 
 def _uuid(text: str) -> UUID | None:

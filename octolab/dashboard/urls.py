@@ -8,6 +8,7 @@ from django.urls import path
 
 from . import account, control, estop, jobs, lab, maintenance, operator
 from .people_urls import people_urls
+from .planning_urls import planning_urls
 
 urlpatterns = [
     path("", lab.lab, name="lab"),
@@ -39,4 +40,5 @@ urlpatterns = [
     path("login", login, name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
     *people_urls,
+    *planning_urls,
 ]

@@ -17,6 +17,8 @@ QUEUE = 2000
 CATCH_UP = 5000
 """Events that a socket may ask to be repeated; for more, read ``/api/v1/events``."""
 
+_DIGITS = 18
+"""Of a sequence number: more do not fit into a database's integer."""
 UNAUTHENTICATED = 4401
 TOO_SLOW = 4408
 
@@ -46,8 +48,9 @@ class EventsConsumer(AsyncJsonWebsocketConsumer):
         now_seq = await tailer.join(self)
         self._joined = True
         await self.send_json({"type": "hello", "seq": now_seq})
-        if since := query.get("since", [""])[0]:
-            await self._catch_up(since, now_seq)
+        since = query.get("since", [""])[0]
+        if since.isascii() and since.isdigit() and len(since) <= _DIGITS:
+            await self._catch_up(int(since), now_seq)
         self._sender = asyncio.create_task(self._send_on())
 
     async def disconnect(self, code: int) -> None:
@@ -57,7 +60,7 @@ class EventsConsumer(AsyncJsonWebsocketConsumer):
         if self._sender is not None:
             self._sender.cancel()
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+    async def receive(self, text_data: Any = None, bytes_data: Any = None, **kwargs: Any) -> None:
         """Ignore what a client sends: verbs go over REST, where they are checked and answered."""
 
     def offer(self, message: dict[str, Any]) -> None:
@@ -77,11 +80,8 @@ class EventsConsumer(AsyncJsonWebsocketConsumer):
         tailer.leave(self)
         self._closing = asyncio.create_task(self.close(code=code))
 
-    async def _catch_up(self, since: str, until: int) -> None:
-        try:
-            seq = max(int(since), until - CATCH_UP)
-        except ValueError:
-            return
+    async def _catch_up(self, since: int, until: int) -> None:
+        seq = max(since, until - CATCH_UP)
         rights = (await database_sync_to_async(present_rights)([self.receiver])).get(self.receiver, NOTHING)
         while events := await events_after(seq, until):
             for event in events:

@@ -173,12 +173,10 @@ class Layout:
         celery = ("-m", "celery", "--app", "octolab.celery", "worker", "--queues", "analysis,notifications,exports")
         celery_options = ("--pool", "threads", "--concurrency", "4", "--hostname", "services@%h", "--loglevel", "INFO")
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-        uvicorn = ("-m", "uvicorn", "octolab.asgi:application", "--host", "127.0.0.1", "--port", str(self.web_port))
-        uvicorn_options = ("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5")
         return [
             self._own("scheduler", "manage.py", "scheduler"),
             self._own("services", *celery, *celery_options, *quiet),
-            self._own("web", *uvicorn, *uvicorn_options, ready=answers_http(self.web_port, "/api/v1/health/live")),
+            self._own("web", *web_command(self.web_port), ready=answers_http(self.web_port, "/api/v1/health/live")),
         ]
 
     @property
@@ -201,6 +199,16 @@ class Layout:
             stop_within_s=stop_within_s,
             stop_note=stop_note,
         )
+
+
+def web_command(port: int) -> tuple[str, ...]:
+    """Return the arguments for Python that start the web process."""
+    return (
+        *("-m", "uvicorn", "octolab.asgi:application", "--host", "127.0.0.1", "--port", str(port)),
+        *("--http", "octolab.connections:HttpConnection", "--ws", "octolab.connections:SocketConnection"),
+        # What a client sends over a websocket is ignored.
+        *("--ws-max-size", "4096", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
+    )
 
 
 def _python_path() -> str:

@@ -12,18 +12,23 @@ import contextlib
 import json
 import secrets
 import sys
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import django
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from modules.contract import lab as lab_file
 
 DEMO_USER = "demo"
 DEMO_TOKEN_LIFE = timedelta(days=1)
+LOCKED_S = 120.0
+"""The longest wait (real seconds) for a database that another program has locked."""
 
 
 def main() -> int:
@@ -38,9 +43,10 @@ def main() -> int:
             raise lab_file.LabFileError("--scale: the lab has real devices, which cannot hurry; leave --scale out")
         with contextlib.redirect_stdout(sys.stderr):
             django.setup()
-            call_command("migrate", interactive=False, verbosity=0)
+            _patiently(lambda: call_command("migrate", interactive=False, verbosity=0))
             call_command("collectstatic", interactive=False, verbosity=0)
-            call_command("prepare_lab", **({} if options.scale is None else {"scale": options.scale}))
+            scale = {} if options.scale is None else {"scale": options.scale}
+            _patiently(lambda: call_command("prepare_lab", **scale))
         answer: dict[str, Any] = {
             "lab": lab.name,
             "simulated": lab.simulated,
@@ -56,6 +62,27 @@ def main() -> int:
         return 1
     print(json.dumps(answer))
     return 0
+
+
+def _patiently(do: Callable[[], object]) -> None:
+    """Do something that may be repeated, again and again as long as another program has the database locked.
+
+    Raises
+    ------
+    CommandError
+        If it has it for longer than :data:`LOCKED_S`.
+    """
+    give_up_s = time.monotonic() + LOCKED_S
+    while True:
+        try:
+            do()
+            return
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            if time.monotonic() > give_up_s:
+                raise CommandError(f"{error}: end the program that has it open, such as a backup or a shell") from error
+            print("waiting: another program has the database locked", file=sys.stderr, flush=True)
 
 
 def _demo_user(*, simulated: bool) -> dict[str, str]:

@@ -16,14 +16,15 @@ from octolab import bell
 from octolab.api.serializers import MAX_INTEGER, StrictSerializer, query
 from octolab.api.views import ApiView, asker
 from octolab.later import Better, InThread, Later, improve
+from octolab.live.rights import Receiver, present_rights
 from scheduler.models import Event, Leader
-from users.models import Project, Scope, User
+from users.models import Project, Scope, Token, User
 from users.permissions import needs
 
 from .outputs import EventOutput
 
 LAB_KINDS = ("device", "stock", "estop", "maintenance", "interlock")
-"""Kinds of events that everybody may see, though without actor and data: they may name other people's work."""
+"""Kinds of events that everybody may see, though not who did it and why: that may name other people's work."""
 
 
 class EventQuery(StrictSerializer):
@@ -63,16 +64,22 @@ class Events(ApiView):
         answer = _answer(user, wish)
         response = Response(answer)
         if wish["wait"] and not answer["results"]:
-            improve(response, _wait(user, wish))
+            improve(response, _wait(user, _receiver(request), wish))
         return response
 
 
-def _wait(user: User, wish: dict[str, Any]) -> Later:
+def _receiver(request: Request) -> Receiver:
+    if isinstance(request.auth, Token):
+        return Receiver(request.auth.user_id, token_digest=request.auth.pk)
+    return Receiver(asker(request).pk, session_key=request._request.session.session_key)
+
+
+def _wait(user: User, receiver: Receiver, wish: dict[str, Any]) -> Later:
     def look() -> bytes | None:
-        # Rights may have ended while it waited.
-        fresh = User.objects.filter(pk=user.pk, is_active=True).first()
-        if fresh is None:
+        # Account, token, session or membership may have ended while it waited.
+        if not present_rights([receiver])[receiver].alive:
             return None
+        fresh = User.objects.get(pk=user.pk)
         fresh.only_project_id = user.only_project_id
         found = _answer(fresh, wish)
         return JSONRenderer().render(found) if found["results"] else None
@@ -106,6 +113,6 @@ def _answer(user: User, wish: dict[str, Any]) -> dict[str, Any]:
     found = list(events[: wish["limit"]])
     for event in found:
         if event.project_id is None and not user.operates():
-            event.actor, event.data = "", {}
+            event.actor, event.reason, event.data = "", "", {}
     last = found[-1].seq if len(found) == wish["limit"] else max(head, wish["since"], found[-1].seq if found else 0)
     return {"results": EventOutput(found, many=True).data, "last": last}

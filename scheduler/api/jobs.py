@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -123,8 +123,14 @@ def _accepted(job: Job) -> Response:
     if job.placed or job.state in JOB_FINAL or job.state == JobState.AWAITING_APPROVAL:
         return response
 
-    def placed(start_lab_s: float | None, finish_lab_s: float | None) -> Any:
-        job.predicted_start_lab_s, job.predicted_finish_lab_s = start_lab_s, finish_lab_s
+    def placed(placement: Mapping[str, Any]) -> Any:
+        job.predicted_start_lab_s, job.predicted_finish_lab_s = (
+            placement.get("start_lab_s"),
+            placement.get("finish_lab_s"),
+        )
+        unknown = (None, None)
+        job.predicted_start_low_lab_s, job.predicted_start_high_lab_s = placement.get("start_range") or unknown
+        job.predicted_finish_low_lab_s, job.predicted_finish_high_lab_s = placement.get("finish_range") or unknown
         return shown_job(job)
 
     return verbs.when_placed(response, job.pk, placed)

@@ -64,13 +64,20 @@ class JobOutput(serializers.ModelSerializer[Job]):
     finished = MomentField("finished_lab_s")
     predicted_start = MomentField("predicted_start_lab_s")
     predicted_finish = MomentField("predicted_finish_lab_s")
+    predicted_start_low = MomentField("predicted_start_low_lab_s", help_text="It starts later in nine of ten cases.")
+    predicted_start_high = MomentField("predicted_start_high_lab_s", help_text="And earlier than this in nine of ten.")
+    predicted_finish_low = MomentField("predicted_finish_low_lab_s", help_text="It ends later in nine of ten cases.")
+    predicted_finish_high = MomentField(
+        "predicted_finish_high_lab_s", help_text="And earlier than this in nine of ten."
+    )
 
     class Meta:
         model = Job
         fields: tuple[str, ...] = (
             *("id", "name", "project", "owner", "state", "status", "state_reason", "priority", "deadline_at"),
             *("simulated", "rerun_of", "submitted_at", "submitted", "started", "finished", "finished_at"),
-            *("predicted_start", "predicted_finish"),
+            *("predicted_start", "predicted_start_low", "predicted_start_high"),
+            *("predicted_finish", "predicted_finish_low", "predicted_finish_high"),
             *("samples_total", "samples_failed", "steps_total", "steps_done"),
         )
         read_only_fields: tuple[str, ...] = fields

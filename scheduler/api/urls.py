@@ -6,6 +6,7 @@ from django.urls import path
 
 from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, samples
 from .people_urls import people_urls
+from .planning_urls import planning_urls
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view()),
@@ -43,4 +44,5 @@ urlpatterns = [
     path("operator/attention", operator.Attention.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
     *people_urls,
+    *planning_urls,
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -54,14 +54,14 @@ def as_problems() -> Iterator[None]:
         raise Problem(503, "lab-not-ready", str(error), headers={"Retry-After": "5"}) from error
 
 
-def when_placed(response: Response, job_id: UUID, show: Callable[[float | None, float | None], Any]) -> Response:
+def when_placed(response: Response, job_id: UUID, show: Callable[[Mapping[str, Any]], Any]) -> Response:
     """Let a response wait a moment for the scheduler's prediction, which ``show`` puts into the answer."""
 
     async def wait(in_thread: InThread) -> Better | None:
         placement = await bell.events().answer(placement_key(job_id), PLACEMENT_WAIT_S, most=MOST_WAITING)
         if placement is None:
             return None
-        return Better(JSONRenderer().render(show(placement.get("start_lab_s"), placement.get("finish_lab_s"))))
+        return Better(JSONRenderer().render(show(placement)))
 
     return improve(response, wait)
 

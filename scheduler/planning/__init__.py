@@ -14,8 +14,9 @@ from scheduler.planning.codec import (
     load_plan,
     load_problem,
 )
-from scheduler.planning.durations import DurationModel, Range, predict_finishes
+from scheduler.planning.durations import DurationModel, Range
 from scheduler.planning.explain import Remedy, Waiting, why_waiting
+from scheduler.planning.forecast import Calibration, Forecast, forecast, predict_finishes
 from scheduler.planning.formats import FormatError, read
 from scheduler.planning.infeasible import Infeasible, explain_infeasible
 from scheduler.planning.limits import Limits
@@ -53,6 +54,7 @@ from scheduler.planning.whatif import WhatIf, what_if
 __all__ = [
     "POLICIES",
     "Blocked",
+    "Calibration",
     "DecodeError",
     "Demand",
     "Device",
@@ -60,6 +62,7 @@ __all__ = [
     "Draw",
     "DurationModel",
     "Fixed",
+    "Forecast",
     "FormatError",
     "Hold",
     "Infeasible",
@@ -96,6 +99,7 @@ __all__ = [
     "dump_problem",
     "explain_infeasible",
     "flow_bound",
+    "forecast",
     "hard_violations",
     "job_finishes",
     "json_schema",

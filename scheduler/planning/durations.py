@@ -1,25 +1,27 @@
-"""Durations learnt from history, and what they say about finishes: ranges, not single numbers.
+"""Durations learnt from history: ranges, not single numbers.
 
-How long a step really takes is modelled as its planned duration times a log-normal factor of its kind. A kind
-is any string, e.g. ``module/task/step``; what depends on parameters (volumes, repeats) is in the planned
-duration already. With few observations a kind leans on all others, and the range is that of Student's t, so
-that it is honest from the first observation on.
+How long a step really takes is modelled as its planned duration times a log-normal factor of its kind. Kinds form a
+tree, ``module/task/step`` and below it ``module/task/step|parameters``: what has been seen seldom leans on its parent,
+and that on everything. A part of what is not known is common to all steps of a kind (the error of its mean), the rest
+is each step's own; sums over a job need both. Ranges are those of Student's t, honest from the first observation on.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-from scheduler.planning.plan import Plan
-from scheduler.planning.problem import Problem, all_lags
 
 KEPT = 400
+MOST_KINDS = 5000
 PRIOR_COUNT = 4.0
 PRIOR_SIGMA = 0.4
+TRUST = 1.0
+TRUST_PARAMETERS = 4.0
+"""How many observations a parent's mean counts for: everything's for a kind, a kind's for one set of parameters."""
+WORTH = 3
+"""Observations of a kind before it changes how long its steps are planned to last."""
 Z80 = 1.2815515655446004
 """Quantile 0.9 of the normal distribution: 80 % lie between its negative and it."""
 
@@ -39,15 +41,55 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """Mean and deviation of the logarithm of real over planned duration, with its degrees of freedom."""
+    """What is known of the logarithm of real over planned duration.
+
+    Attributes
+    ----------
+    mean
+        Its mean.
+    sigma
+        Deviation of a single step.
+    error
+        Deviation of the mean itself: common to all steps of the kind.
+    freedom
+        Degrees of freedom.
+    count
+        Observations of this very kind.
+    """
 
     mean: float
     sigma: float
+    error: float
     freedom: float
+    count: int
 
     def quantile(self, z: float) -> float:
         """Return the factor at normal quantile `z`, widened for few observations."""
-        return math.exp(self.mean + student(z, self.freedom) * self.sigma)
+        return math.exp(self.mean + student(z, self.freedom) * math.hypot(self.sigma, self.error))
+
+
+class _Logs:
+    """The last logarithms of a kind, with their sums."""
+
+    __slots__ = ("kept", "squares", "total", "values")
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+        self.values: deque[float] = deque()
+        self.total = self.squares = 0.0
+
+    def add(self, value: float) -> None:
+        self.values.append(value)
+        self.total += value
+        self.squares += value * value
+        if len(self.values) > self.kept:
+            old = self.values.popleft()
+            self.total -= old
+            self.squares -= old * old
+
+    def around(self, mean: float) -> float:
+        """Return the sum of squared distances from a mean."""
+        return max(0.0, self.squares - 2 * mean * self.total + len(self.values) * mean * mean)
 
 
 class DurationModel:
@@ -60,43 +102,93 @@ class DurationModel:
     """
 
     def __init__(self, history: Iterable[tuple[str, float, float]] = ()) -> None:
-        self._logs: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT))
-        self._all: deque[float] = deque(maxlen=10 * KEPT)
+        self._logs: dict[str, _Logs] = {"": _Logs(10 * KEPT)}
+        self._factors: dict[str, Factor] = {}
+        self.version = 0
+        """Raised by each observation."""
         for kind, planned, real in history:
             self.observe(kind, planned, real)
 
     def observe(self, kind: str, planned: float, real: float) -> None:
         """Add one finished step. Those without a planned or real duration teach nothing."""
-        if planned > 0 and real > 0:
-            value = math.log(real / planned)
-            self._logs[kind].append(value)
-            self._all.append(value)
+        if planned <= 0 or real <= 0:
+            return
+        value = math.log(real / planned)
+        while True:
+            if kind not in self._logs:
+                self._make_room()
+                self._logs[kind] = _Logs(KEPT)
+            self._logs[kind].add(value)
+            if not kind:
+                break
+            kind = parent_of(kind)
+        self._factors.clear()
+        self.version += 1
+
+    def _make_room(self) -> None:
+        """Forget the set of parameters that came first, if there are very many."""
+        if len(self._logs) >= MOST_KINDS:
+            oldest = next((kind for kind in self._logs if "|" in kind), None)
+            if oldest is not None:
+                del self._logs[oldest]
+
+    def seen(self, kind: str) -> str:
+        """Return the kind, or the nearest one above it of which anything is known."""
+        while kind not in self._logs and (above := parent_of(kind)):
+            kind = above
+        return kind
 
     def factor(self, kind: str) -> Factor:
         """Return what is known of a kind."""
-        mean_all, sigma_all = _moments(self._all, 0.0, PRIOR_SIGMA)
-        values = self._logs.get(kind)
-        if not values:
-            return Factor(mean_all, sigma_all, max(PRIOR_COUNT, float(len(self._all)) / 4))
-        count = len(values)
-        mean = (sum(values) + PRIOR_COUNT * mean_all / 4) / (count + PRIOR_COUNT / 4)
-        squares = sum((value - mean) ** 2 for value in values)
-        variance = (squares + PRIOR_COUNT * sigma_all**2) / (count + PRIOR_COUNT - 1)
-        return Factor(mean, math.sqrt(variance * (1 + 1 / count)), count + PRIOR_COUNT - 1)
+        found = self._factors.get(kind)
+        if found is None:
+            found = self._factors[kind] = self._factor(kind)
+        return found
+
+    def _factor(self, kind: str) -> Factor:
+        logs = self._logs.get(kind)
+        count = len(logs.values) if logs is not None else 0
+        if not kind:
+            return self._everything()
+        above = self.factor(parent_of(kind))
+        if logs is None or not count:
+            # Nobody knows how much of the spread above is this kind's own: half of it.
+            half = math.hypot(above.sigma, above.error) / math.sqrt(2)
+            return Factor(above.mean, half, half, max(PRIOR_COUNT, above.freedom / 4), 0)
+        trust = TRUST if not parent_of(kind) else TRUST_PARAMETERS
+        mean = (logs.total + trust * above.mean) / (count + trust)
+        freedom = count + PRIOR_COUNT - 1
+        variance = (logs.around(mean) + PRIOR_COUNT * (above.sigma**2 + above.error**2)) / freedom
+        error = math.sqrt(variance / count) if trust == TRUST else math.sqrt(variance / (count + trust))
+        return Factor(mean, math.sqrt(variance), error, freedom, count)
+
+    def _everything(self) -> Factor:
+        logs = self._logs[""]
+        count = len(logs.values)
+        if not count:
+            return Factor(0.0, PRIOR_SIGMA, 0.0, PRIOR_COUNT, 0)
+        mean = logs.total / count
+        variance = (logs.around(mean) + PRIOR_COUNT * PRIOR_SIGMA**2) / (count + PRIOR_COUNT - 1)
+        return Factor(mean, math.sqrt(variance), 0.0, max(PRIOR_COUNT, float(count)), count)
 
     def range(self, kind: str, planned: float) -> Range:
         """Return the 80 % range of a step's real duration, in the unit of `planned`."""
         factor = self.factor(kind)
         return Range(planned * factor.quantile(-Z80), planned * math.exp(factor.mean), planned * factor.quantile(Z80))
 
+    def expected(self, kind: str, planned: float) -> float:
+        """Return how long to plan a step for: as it was said until its kind is known, then its learnt median."""
+        while kind:
+            factor = self.factor(kind)
+            if factor.count >= WORTH:
+                return planned * math.exp(factor.mean)
+            kind = parent_of(kind)
+        return planned
 
-def _moments(values: Iterable[float], mean: float, sigma: float) -> tuple[float, float]:
-    rows = list(values)
-    if not rows:
-        return mean, sigma
-    centre = sum(rows) / len(rows)
-    squares = sum((row - centre) ** 2 for row in rows)
-    return centre, math.sqrt((squares + PRIOR_COUNT * sigma**2) / (len(rows) + PRIOR_COUNT - 1))
+
+def parent_of(kind: str) -> str:
+    """Return the kind above a kind; that of everything is empty."""
+    return kind.rpartition("|")[0]
 
 
 def student(z: float, freedom: float) -> float:
@@ -105,107 +197,3 @@ def student(z: float, freedom: float) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / freedom + second / freedom**2 + third / freedom**3
-
-
-def predict_finishes(
-    problem: Problem,
-    plan: Plan,
-    model: DurationModel,
-    kinds: Mapping[str, str],
-    *,
-    samples: int = 400,
-    seed: int = 0,
-) -> dict[str, tuple[Range, Range]]:
-    """Return 80 % ranges of start and finish of every job, in ticks.
-
-    The plan is played `samples` times with durations drawn from the model. Steps keep the plan's order on
-    every device and all minimum lags, and never start before they are planned to: late steps push others.
-
-    Parameters
-    ----------
-    problem, plan
-        The plan in force.
-    model
-        What was learnt.
-    kinds
-        Kind of each step that varies; steps without one (standby) last exactly as planned.
-    samples, seed
-        Of the simulation.
-    """
-    starts, ends = play(problem, plan, model, kinds, samples=samples, seed=seed)
-    found = {}
-    import numpy as np
-
-    for job in problem.jobs:
-        names = [step.id for step in job.steps() if step.id in starts]
-        if not names:
-            continue
-        first = np.min([starts[name] for name in names], axis=0)
-        last = np.max([ends[name] for name in names], axis=0)
-        low, middle, high = np.quantile(first, (0.1, 0.5, 0.9))
-        early, usual, late = np.quantile(last, (0.1, 0.5, 0.9))
-        found[job.id] = (
-            Range(float(low), float(middle), float(high)),
-            Range(float(early), float(usual), float(late)),
-        )
-    return found
-
-
-def play(
-    problem: Problem,
-    plan: Plan,
-    model: DurationModel,
-    kinds: Mapping[str, str],
-    *,
-    samples: int,
-    seed: int,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Play a plan and return arrays of the starts and ends of every step, in ticks, one value per sample."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    fixed = {item.step: item for item in problem.fixed}
-    before = predecessors(problem, plan)
-    starts: dict[str, Any] = {}
-    ends: dict[str, Any] = {}
-    for name in sorted(plan.starts, key=lambda step: (plan.starts[step], plan.ends[step], step)):
-        planned = plan.ends[name] - plan.starts[name]
-        item = fixed.get(name)
-        if item is not None and item.state == "completed":
-            starts[name], ends[name] = np.full(samples, item.start), np.full(samples, item.end)
-            continue
-        begin = np.full(samples, float(plan.starts[name]))
-        if item is None:
-            for other, at_end, at_end_of_own, away in before.get(name, ()):
-                if other in starts:
-                    bound = (ends if at_end else starts)[other] + away
-                    begin = np.maximum(begin, bound - (planned if at_end_of_own else 0))
-        length: Any = float(planned)
-        if name in kinds and planned > 0:
-            factor = model.factor(kinds[name])
-            length = planned * np.exp(factor.mean + factor.sigma * rng.standard_t(factor.freedom, samples))
-        starts[name] = begin
-        ends[name] = np.maximum(begin + length, float(problem.now)) if item is not None else begin + length
-    return starts, ends
-
-
-def predecessors(problem: Problem, plan: Plan) -> dict[str, list[tuple[str, bool, bool, int]]]:
-    """Return what each step waits for: (step, for its end, bounds our end, ticks between)."""
-    before: dict[str, list[tuple[str, bool, bool, int]]] = defaultdict(list)
-    for lag in all_lags(problem):
-        if lag.min is not None:
-            row = (lag.first, lag.first_point == "end", lag.second_point == "end", lag.min)
-            before[lag.second].append(row)
-    last: dict[str, str] = {}
-    steps = sorted(
-        (step for step in problem.steps() if step.id in plan.starts),
-        key=lambda step: (plan.starts[step.id], plan.ends[step.id], step.id),
-    )
-    for step in steps:
-        for use in step.modes[plan.modes.get(step.id, 0)].uses:
-            other = last.get(use.device)
-            if other is not None and plan.ends[other] <= plan.starts[step.id]:
-                before[step.id].append((other, True, False, 0))
-            if not use.still:
-                last[use.device] = step.id
-    return before

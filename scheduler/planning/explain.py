@@ -17,12 +17,16 @@ from scheduler.planning.repair import repair
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A change and what it brings: `start` in ticks, `gain` ticks earlier, at `cost` ticks for the others."""
+    """A change and what it brings: `start` in ticks, `gain` ticks earlier, at `cost` ticks for the others.
+
+    `kind` is ``without`` (the job that has it), ``open`` (the blocked device) or ``first``.
+    """
 
     change: str
     start: int
     gain: int
     cost: int = 0
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,12 @@ def _blockers(index: Index, plan: Plan, step: Step, ready: int, start: int) -> I
             if ready < plan.ends.get(hold.last, ready) <= start:
                 kind = "device" if hold.resource in needed else "resource"
                 yield plan.ends[hold.last], kind, hold.resource, hold.last
+    own = {setting.device: setting.value for setting in index.job_of[step.id].settings if setting.first == step.id}
+    for job in index.problem.jobs:
+        for setting in job.settings:
+            excludes = own.get(setting.device, setting.value) != setting.value
+            if excludes and ready < plan.ends.get(setting.last, ready) <= start:
+                yield plan.ends[setting.last], "device", setting.device, setting.last
     for device in needed:
         for blocked in index.device[device].blocked:
             if ready < blocked.end <= start:
@@ -195,18 +205,20 @@ def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterat
     before = job_finishes(problem, plan)
     if answer.holder_job and answer.holder_job != job.id and answer.holder_job not in begun:
         rest = replace(problem, jobs=tuple(one for one in problem.jobs if one.id != answer.holder_job))
-        found.append(_try(rest, plan, job, answer, f"without job {answer.holder_job}", {}))
+        found.append(_try(rest, plan, job, answer, f"without job {answer.holder_job}", {}, "without"))
     if answer.reason == "maintenance":
         devices = tuple(replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices)
         change = f"without the blocked time of {answer.thing}"
-        found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}))
+        found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}, "open"))
     if job.id not in begun:
-        found.append(_try(problem, plan, job, answer, "if it went first", before))
+        found.append(_try(problem, plan, job, answer, "if it went first", before, "first"))
     good = [remedy for remedy in found if remedy is not None and remedy.gain > 0]
     yield from sorted(good, key=lambda remedy: (remedy.cost, -remedy.gain))
 
 
-def _try(problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int]) -> Remedy | None:
+def _try(
+    problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int], kind: str
+) -> Remedy | None:
     """Plan with this job first among the waiting ones and the others as they were."""
     table, unplaced = repair(problem, plan, ahead=job.id)
     starts, ends, _ = table.spans()
@@ -217,4 +229,4 @@ def _try(problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, b
         if other.id in before and other.id != job.id:
             finish = max((ends[step.id] for step in other.steps() if step.id in ends), default=0)
             cost += max(0, finish - before[other.id])
-    return Remedy(change, starts[answer.step], answer.start - starts[answer.step], cost)
+    return Remedy(change, starts[answer.step], answer.start - starts[answer.step], cost, kind)

@@ -16,20 +16,26 @@ log = structlog.get_logger("octolab.scheduler")
 
 def placement_of(job: LiveJob) -> dict[str, Any]:
     """Return what the plan says about a job."""
-    return {"start_lab_s": job.predicted_start_s, "finish_lab_s": job.predicted_finish_s}
+    return {
+        "start_lab_s": job.predicted_start_s,
+        "finish_lab_s": job.predicted_finish_s,
+        "start_range": job.start_range,
+        "finish_range": job.finish_range,
+    }
 
 
 def preview(plan: Plan, state: LabState, question: dict[str, Any], now_s: float) -> dict[str, Any]:
     """Place a job in a copy of the plan, and forget it again."""
     try:
-        job = _job(question, now_s)
+        job = job_of(question, now_s)
     except (KeyError, TypeError, ValueError) as error:
         log.warning("preview not understood", error=repr(error)[:200])
         return {"reason": "the preview was not understood"}
     return plan.what_if(job, now_s)
 
 
-def _job(question: dict[str, Any], now_s: float) -> LiveJob:
+def job_of(question: dict[str, Any], now_s: float) -> LiveJob:
+    """Return the job that a question brings along, as if it had been loaded."""
     row = question["job"]
     job = LiveJob(
         id=str(row["id"]), name="", project_id="", owner_id="", owner="", state=JobState.QUEUED, stored=JobState.QUEUED,

@@ -138,6 +138,7 @@ class Attempts:
         if unit.first.state == StepState.DISPATCHED:
             at_s = self._time(record.get("started_lab_s"))
             self.flow.begin(unit.first, at_s)
+            self.flow.plan.predictions.begun(unit, at_s)
             self.flow.plan.begun(unit, at_s)
 
     def _pause(self, unit: Unit, paused: bool) -> None:
@@ -145,6 +146,7 @@ class Attempts:
         step = unit.first
         if paused and step.state in (StepState.RUNNING, StepState.PAUSING):
             self.flow.changes.step(step, StepState.PAUSED)
+            self.flow.plan.predictions.disturbed(unit.job, self.flow.changes)
         elif not paused and step.state == StepState.PAUSED:
             self.flow.changes.step(step, StepState.RUNNING)
 
@@ -188,7 +190,7 @@ class Attempts:
             for step in unit.steps:
                 step.failures += not step.final
         if state == "failed" and self._may_repeat(unit, touched):
-            unit.not_before_s = ended_s + policy_of(unit).pause_s(unit.first.failures)
+            self._not_before(unit, ended_s + policy_of(unit).pause_s(unit.first.failures))
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
             flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
             return
@@ -261,8 +263,12 @@ class Attempts:
         for it.
         """
         unit.refusals += 1
-        unit.not_before_s = self.flow.now_s + REFUSED_S * self.scale
+        self._not_before(unit, self.flow.now_s + REFUSED_S * self.scale)
         return unit.refusals <= MOST_REFUSALS and unit.job.state != JobState.CANCELLING
+
+    def _not_before(self, unit: Unit, lab_s: float) -> None:
+        unit.first.not_before_s = lab_s
+        self.flow.changes.touch(unit.first)
 
     def _may_repeat(self, unit: Unit, touched: bool) -> bool:
         if unit.job.state == JobState.CANCELLING or max(s.failures for s in unit.steps) > policy_of(unit).retry:

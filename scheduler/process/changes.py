@@ -30,13 +30,16 @@ class ForbiddenTransitionError(Exception):
 
 _STEP = (
     "state", "reason", "dormant", "attempt", "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at",
-    "started_lab_s", "ended_lab_s", "ended_at", "failures",
+    "started_lab_s", "ended_lab_s", "ended_at", "failures", "not_before_lab_s", "expected_s", "expected_low_s",
+    "expected_high_s",
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
-    "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending", "weight",
+    "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "predicted_start_low_lab_s",
+    "predicted_start_high_lab_s", "predicted_finish_low_lab_s", "predicted_finish_high_lab_s", "samples_failed",
+    "steps_total", "steps_done", "placed", "ending", "weight",
 )  # fmt: skip
+_UNKNOWN = (None, None)
 _SAMPLE = ("state", "reason", "contents")
 _MEMBER = ("run_uid", "ok", "error")
 _TASK = ("parameters", "results")
@@ -46,14 +49,16 @@ _DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quar
 def _step_row(s: LiveStep) -> tuple[Any, ...]:
     return (
         s.state, s.reason, s.dormant, s.attempt, s.planned_start_s, s.planned_end_s, s.granted_at, s.deadline_at,
-        s.started_s, s.ended_s, s.ended_at, s.failures, s.id, s.stored,
+        s.started_s, s.ended_s, s.ended_at, s.failures, s.not_before_s, s.expected_s, s.expected_low_s,
+        s.expected_high_s, s.id, s.stored,
     )  # fmt: skip
 
 
 def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
-        j.predicted_start_s, j.predicted_finish_s, j.samples_failed, j.steps_total, j.steps_done, j.placed,
+        j.predicted_start_s, j.predicted_finish_s, *(j.start_range or _UNKNOWN), *(j.finish_range or _UNKNOWN),
+        j.samples_failed, j.steps_total, j.steps_done, j.placed,
         j.ending, j.weight, j.id, j.stored,
     )  # fmt: skip
 

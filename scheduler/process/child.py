@@ -1,4 +1,4 @@
-"""The planner child process: reads problems from its input, writes better plans to its output, one JSON line each.
+"""A planner child process: reads questions from its input, writes answers to its output, one JSON line each.
 
 It knows no Django and no database, runs niced, and ends with its parent. Solvers are loaded here alone.
 """
@@ -16,45 +16,55 @@ NICENESS = 15
 
 
 def main() -> None:
-    """Answer problems until the input ends."""
-    os.nice(NICENESS)
+    """Answer questions until the input ends."""
+    os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else NICENESS)
     # Whatever a solver prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    problems: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read, args=(problems,), daemon=True).start()
+    questions: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(questions,), daemon=True).start()
+    child = Child()
     while True:
-        answers.write(json.dumps(answer(json.loads(problems.get()))) + "\n")
+        answers.write(json.dumps(child.answer(json.loads(questions.get()))) + "\n")
 
 
-def _read(problems: queue.Queue[str]) -> None:
+def _read(questions: queue.Queue[str]) -> None:
     for line in sys.stdin:
-        problems.put(line)
+        questions.put(line)
     # The parent is gone: so is the one who asked for what is being solved.
     os._exit(0)
 
 
-def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Improve a plan; return the starts of the best one found, or why there is none."""
-    from scheduler.planning.codec import from_data
-    from scheduler.planning.limits import Limits
-    from scheduler.planning.plan import Plan
-    from scheduler.planning.policies import make_plan
-    from scheduler.planning.problem import Problem
+class Child:
+    """Answers questions about the plan that it was told last."""
 
-    try:
-        problem: Problem = from_data(Problem, question["problem"])
-        incumbent: Plan = from_data(Plan, question["plan"])
-        plan = make_plan(
-            problem,
-            question["policy"],
-            incumbent=incumbent,
-            limits=Limits(wall=float(question["wall_s"])),
-            seed=int(question["seed"]),
-        )
-    except Exception as error:
-        return {"number": question.get("number"), "error": repr(error)[:500]}
-    return {"number": question["number"], "starts": dict(plan.starts), "objective": list(plan.objective)}
+    def __init__(self) -> None:
+        self._problem: Any = None
+        self._plan: Any = None
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer, or why there is none."""
+        from scheduler.process import advice
+
+        named: dict[str, Any] = {name: question[name] for name in ("id", "number") if name in question}
+        try:
+            if "problem" in question:
+                self._problem, self._plan = advice.read(question)
+            asked = {
+                "improve": advice.improve,
+                "why": advice.why,
+                "what_if": advice.what,
+                "judge": advice.judge,
+                "feasible": advice.feasible,
+            }
+            return {**named, **asked[question.get("ask", "improve")](self._problem, self._plan, question)}
+        except Exception as error:
+            return {**named, "error": repr(error)[:500]}
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Answer one question that brings its plan along."""
+    return Child().answer(question)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class JobControl:
         if job is not None:
             self._withdraw(job, "the job is held")
             self._move(job, JobState.HELD, request.actor.get_username(), _reason(request))
+            self.flow.plan.predictions.disturbed(job, self.flow.changes)
 
     def _release(self, request: Request) -> None:
         job = self._legal("release", request)
@@ -98,6 +99,7 @@ class JobControl:
                 if unit.first.state == StepState.RUNNING:
                     self.flow.changes.step(unit.first, StepState.PAUSING, actor=actor)
         self._move(job, JobState.PAUSED, actor, reason)
+        self.flow.plan.predictions.disturbed(job, self.flow.changes)
 
     def _resume(self, request: Request) -> None:
         job = self._legal("resume", request)

@@ -124,6 +124,7 @@ class Flow:
                 member.ok, member.error = None, ""
                 self.changes.touch(member)
         unit.claimed = False
+        self.plan.predictions.ordered(unit, self.now_s)
         self.grants.crowds.ordered(unit)
         self.dispatched.append(unit)
 
@@ -159,6 +160,8 @@ class Flow:
             step.started_s = at_s
         step.ended_s, step.ended_at = at_s, self.changes.at
         self.changes.step(step, StepState.COMPLETED)
+        if not step.standby:
+            self.plan.predictions.ended(step)
         self.consume(step)
         for member in step.alive:
             for resource in step.frees:
@@ -257,6 +260,7 @@ class Flow:
             if step.dormant:
                 self.unreserve(step)
         self.changes.outbox.append((job, event))
+        self.plan.predictions.finished(job)
         self.finished.append(job)
 
     def flag_breaches(self, step: LiveStep) -> None:

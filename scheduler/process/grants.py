@@ -135,7 +135,7 @@ class Grants:
 
     def due_s(self, unit: Unit) -> float | None:
         """Return the lab time at which all waits before the unit are over; None if a predecessor is not done."""
-        due_s = unit.not_before_s
+        due_s = unit.first.not_before_s
         for need in unit.outer:
             before = self.state.steps.get(need.step)
             if before is None or void(need, before, unit):

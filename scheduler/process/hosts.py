@@ -24,6 +24,10 @@ from scheduler.states import DeviceState
 log = structlog.get_logger("octolab.scheduler")
 
 LEASE_S = 10.0
+"""Without a sign of life for so long, what a host runs is taken from it."""
+SILENT_S = 7.0
+"""Without one for so long, its devices are shown as offline, and nothing new is sent to it: at the latest 10 s after
+its death, together with the beat that it had just made and the next look."""
 LOOK_S = 1.0
 
 
@@ -100,8 +104,8 @@ class Hosts:
                 self.flow.grants.wake_all()
             return
         still_s = now_s - max(known.changed_s, self.bench.readable_since_s)
-        if known.alive and still_s > LEASE_S:
-            log.warning("host has lost its lease", host=record.host, incarnation=record.incarnation)
+        if known.alive and still_s > min(SILENT_S, LEASE_S):
+            log.warning("host is silent", host=record.host, incarnation=record.incarnation)
             known.alive = False
             self.flow.state.hosts_alive.discard(record.host)
             for module in record.modules:

@@ -22,6 +22,7 @@ import structlog
 
 from scheduler.planning.codec import to_data
 from scheduler.planning.policies import POLICIES
+from scheduler.process.child import NICENESS
 from scheduler.process.live import LabState
 from scheduler.process.plan import Plan
 
@@ -136,7 +137,7 @@ class Improver:
     def _send(self, line: str) -> None:
         if self.pid is None:
             self.stop()
-            self._child = _spawn()
+            self._child = spawn()
             threading.Thread(target=self._listen, args=(self._child,), name="planner", daemon=True).start()
         child = self._child
         if child is None or child.stdin is None:
@@ -171,13 +172,14 @@ def worth_it(state: LabState) -> bool:
     return False
 
 
-def _spawn() -> subprocess.Popen[str]:
+def spawn(niceness: int = NICENESS) -> subprocess.Popen[str]:
+    """Start a planner child, which knows nothing yet."""
     root = Path(__file__).resolve().parents[2]
     # It needs no secret of ours.
     kept = ("PATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-m", "scheduler.process.child"],
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "scheduler.process.child", str(niceness)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

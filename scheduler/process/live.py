@@ -117,6 +117,16 @@ class LiveStep:
     ended_at: datetime | None
     failures: int = 0
     """How many of its attempts have failed."""
+    not_before_s: float = 0.0
+    """Lab time before which the unit that it begins is not ordered: after a refusal, or as its task's policy pauses."""
+    expected_s: float | None = None
+    expected_low_s: float | None = None
+    expected_high_s: float | None = None
+    """How long it was expected to take when its order went out; None if that says nothing."""
+    kind: str = ""
+    """What it is learnt from and for; see :mod:`scheduler.process.predictions`."""
+    learnt_s: float | None = None
+    """How long it is planned for; ``duration_s`` if nothing is known of its kind."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -165,10 +175,10 @@ class Unit:
     """Whether an earlier attempt may have moved something."""
     refusals: int = 0
     """How often a host has refused the order, and nothing was begun."""
-    not_before_s: float = 0.0
-    """Lab time before which it is not ordered again: after a refusal, or as long as its task's policy pauses."""
     claimed: bool = False
     """Whether its attempt's record is known to exist."""
+    granted_s: float = 0.0
+    """Lab time at which its order went out."""
     sent_at_s: float = 0.0
     """Monotonic time at which its order last went out."""
     host: str = ""
@@ -259,6 +269,12 @@ class LiveJob:
     turn: int = 0
     """Its place among the jobs that have not begun; see :mod:`scheduler.process.shares`."""
     plan_weight: int = NORMAL
+    start_range: tuple[float, float] | None = None
+    finish_range: tuple[float, float] | None = None
+    """Between which it starts and finishes in four of five cases, lab seconds."""
+    told: Any = None
+    """Its first prediction (:class:`scheduler.process.predictions.Told`); None if a person has held it since."""
+    told_last: Any = None
     policies: dict[int, Any] = field(default_factory=dict)
     """Position in the workflow → what the job wants to happen when that task fails."""
     samples: list[LiveSample] = field(default_factory=list)

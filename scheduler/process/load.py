@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
 
+from octolab.select import Select
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
 from scheduler.process.live import (
     LabState,
@@ -26,6 +26,8 @@ from scheduler.states import JOB_FINAL, STEP_FINAL, JobState, SampleState, StepS
 
 CHUNK = 500
 """Jobs read at once: SQLite bounds the number of parameters of a query."""
+MOST_NEW = 1000
+"""New jobs taken in at one turn."""
 
 _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
@@ -33,12 +35,30 @@ _JOB = (
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
     "placed", "ending", "manual", "weight",
 )  # fmt: skip
+_SAMPLE = ("id", "job_id", "name", "index", "state", "reason", "source", "contents")
+_TASK = ("id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup")
+_MEMBER = ("id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error")
 _STEP = (
     "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
     "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
     "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
+    "not_before_lab_s", "expected_s", "expected_low_s", "expected_high_s",
 )  # fmt: skip
 
+
+_NEW_IDS = Select(
+    lambda: (
+        Job.objects.filter(placed=False)
+        .exclude(state__in=[*JOB_FINAL, JobState.AWAITING_APPROVAL])
+        .order_by("id")
+        .values_list("id")[:MOST_NEW]
+    )
+)
+_JOBS = Select(lambda: Job.objects.order_by("id").values_list(*_JOB), by="id")
+_SAMPLES = Select(lambda: Sample.objects.order_by("job_id", "index").values_list(*_SAMPLE), by="job")
+_TASKS = Select(lambda: Task.objects.order_by("index").values_list(*_TASK), by="job")
+_STEPS = Select(lambda: Step.objects.order_by("job_id", "index").values_list(*_STEP), by="job")
+_MEMBERS = Select(lambda: StepMember.objects.order_by("id").values_list(*_MEMBER), by="step__job")
 
 _NEWS = (
     "SELECT (SELECT count(*) FROM scheduler_job WHERE NOT placed AND state <> 'awaiting_approval'),"
@@ -54,14 +74,9 @@ def news() -> tuple[int, int]:
     return jobs, requests
 
 
-def new_job_ids(limit: int = 1000) -> list[UUID]:
+def new_job_ids() -> list[UUID]:
     """Return jobs that the plan does not know yet, oldest first."""
-    return list(
-        Job.objects.filter(placed=False)
-        .exclude(state__in=[*JOB_FINAL, JobState.AWAITING_APPROVAL])
-        .order_by("id")
-        .values_list("id", flat=True)[:limit]
-    )
+    return [pk for (pk,) in _NEW_IDS()]
 
 
 def open_job_ids() -> list[UUID]:
@@ -80,19 +95,16 @@ def load_jobs(ids: Sequence[UUID]) -> list[LiveJob]:
 
 
 def _load(ids: Sequence[UUID]) -> list[LiveJob]:
-    jobs = {job.id: job for job in map(_job, Job.objects.filter(id__in=ids).order_by("id").values_list(*_JOB))}
+    jobs = {job.id: job for job in map(_job, _JOBS(ids))}
     samples: dict[UUID, LiveSample] = {}
-    rows = Sample.objects.filter(job_id__in=ids).order_by("job_id", "index")
-    for pk, job_id, name, index, state, reason, source, contents in rows.values_list(
-        "id", "job_id", "name", "index", "state", "reason", "source", "contents"
-    ):
+    for pk, job_id, name, index, state, reason, source, contents in _SAMPLES(ids):
         job = jobs[str(job_id)]
         sample = LiveSample(str(pk), job, name, index, state, state, reason, source, contents)
         samples[pk] = sample
         job.samples.append(sample)
-    tasks = _tasks(jobs, Task.objects.filter(job_id__in=ids))
+    tasks = _tasks(jobs, _TASKS(ids))
     steps: dict[UUID, LiveStep] = {}
-    for row in Step.objects.filter(job_id__in=ids).order_by("job_id", "index").values_list(*_STEP):
+    for row in _STEPS(ids):
         step = _step(jobs[str(row[1])], row)
         steps[row[0]] = step
         step.job.steps.append(step)
@@ -108,10 +120,7 @@ def _add_members(
     ids: Sequence[UUID], steps: dict[UUID, LiveStep], tasks: dict[UUID, LiveTask], samples: dict[UUID, LiveSample]
 ) -> None:
     nobody: dict[str, LiveSample] = {}
-    rows = StepMember.objects.filter(step__job_id__in=ids).order_by("id")
-    for key, step_id, task_id, sample_id, run_uid, ok, error in rows.values_list(
-        "id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error"
-    ):
+    for key, step_id, task_id, sample_id, run_uid, ok, error in _MEMBERS(ids):
         step = steps[step_id]
         job = step.job
         if sample_id is not None:
@@ -163,11 +172,9 @@ def _job(row: Sequence[Any]) -> LiveJob:
     return job
 
 
-def _tasks(jobs: dict[str, LiveJob], rows: QuerySet[Task]) -> dict[UUID, LiveTask]:
+def _tasks(jobs: dict[str, LiveJob], rows: Iterable[Sequence[Any]]) -> dict[UUID, LiveTask]:
     tasks: dict[UUID, LiveTask] = {}
-    for pk, job_id, index, *rest in rows.order_by("index").values_list(
-        "id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup"
-    ):
+    for pk, job_id, index, *rest in rows:
         task = tasks[pk] = LiveTask(str(pk), *rest)
         if not task.cleanup:
             task.policy = jobs[str(job_id)].policies.get(index)

@@ -14,7 +14,8 @@ from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
 from notifications.outbox import Happening, enqueue_many
 from octolab.rows import RowsChangedError
-from scheduler.process.answers import placement_of, preview
+from scheduler.process.advisor import Advisor
+from scheduler.process.answers import placement_of
 from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
@@ -31,10 +32,12 @@ from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
 from scheduler.process.plan import Plan
+from scheduler.process.predictions import Predictions
+from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
-from scheduler.services.placement import PREVIEWS, placement_key, reply_key
+from scheduler.services.placement import PREVIEWS, placement_key
 
 log = structlog.get_logger("octolab.scheduler")
 
@@ -70,6 +73,7 @@ class Scheduler:
         self.bench = Bench(store, self.bell.ring)
         self.names = LocalNames(lab)
         self.improver = Improver(self.bell.ring) if improve and policy == "masking" else None
+        self.advisor = Advisor(self.bell.ring)
         self._stop = False
         self._moves_written_s = 0.0
         self._remembered_s = 0.0
@@ -80,11 +84,13 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.plan = Plan(self.state, self.policy, self.shares)
+        self.predictions = Predictions(self.state)
+        self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
         self.stocks = Stocks()
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
+        self.questions = Questions(self.state, self.plan, self.stocks, self.advisor)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
         self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
@@ -98,6 +104,7 @@ class Scheduler:
         load_lab(self.state)
         self.stocks.load()
         self.shares.load()
+        self.predictions.load()
         self.manifests.load(self.flow)
         self.hosts.maintenance.load()
         self.interlocks.load()
@@ -122,6 +129,7 @@ class Scheduler:
         self.bell.stop()
         self.ringer.close()
         self.sender.close()
+        self.advisor.stop()
         if self.improver is not None:
             self.improver.stop()
 
@@ -175,6 +183,7 @@ class Scheduler:
         for job in new:
             answers[placement_key(job.id)] = placement_of(job)
         self.shares.charge(changes)
+        self.predictions.write(changes)
         changes.commit(self.leadership, notify)
         if orders:
             self.sender.send(orders)
@@ -191,7 +200,7 @@ class Scheduler:
             self.bell.ring()
         self._send_again()
         self._repair(now_s)
-        self._answer_previews(now_s)
+        self._answer_questions(now_s)
         self._remember()
         if self.improver is not None:
             self.improver.offer(self.plan, self.state, now_s)
@@ -209,6 +218,7 @@ class Scheduler:
                 self.flow.changes.touch(job)
                 new.append(job)
         if jobs:
+            self.predictions.recall(jobs)
             self.plan.place(jobs, now_s)
         for job in jobs:
             for unit in job.units:
@@ -288,11 +298,13 @@ class Scheduler:
         if self.improver is not None and self.improver.adopt(self.plan, now_s):
             self.grants.wake_all()
 
-    def _answer_previews(self, now_s: float) -> None:
-        if questions := self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []:
-            self.ringer.events(
-                {reply_key(str(q.get("id"))): preview(self.plan, self.state, q, now_s) for q in questions}
-            )
+    def _answer_questions(self, now_s: float) -> None:
+        asked = self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []
+        answers = self.questions.answer(asked, now_s)
+        said, _ = self.questions.advised()
+        if answers or said:
+            self.ringer.events({**answers, **said})
+        self.advisor.look()
 
     def _remember(self) -> None:
         if time.monotonic() - self._remembered_s >= REMEMBER_S:

@@ -21,6 +21,7 @@ from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
+from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
 from scheduler.process.shares import Shares, unfair
 from scheduler.states import JobState
@@ -50,12 +51,19 @@ class Plan:
         ``masking``: steps of all jobs share the devices. ``fcfs``: one job in the lab at a time.
     """
 
-    def __init__(self, state: LabState, policy: str = "masking", shares: Shares | None = None) -> None:
+    def __init__(
+        self,
+        state: LabState,
+        policy: str = "masking",
+        shares: Shares | None = None,
+        predictions: Predictions | None = None,
+    ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"there is no policy {policy!r}; choose one of {', '.join(POLICIES)}")
         self.state = state
         self.policy = policy
         self.shares = shares or Shares(state)
+        self.predictions = predictions or Predictions(state)
         self.stale = False
         self.wanted = False
         """Whether a repair is to be done in this very turn."""
@@ -100,14 +108,15 @@ class Plan:
         """Put new jobs into the plan at the earliest places, moving nothing else."""
         jobs = list(jobs)
         for job in jobs:
+            self.predictions.study(job)
             for unit in job.units:
                 self._serials += 1
                 planned_s = unit.first.planned_start_s
                 unit.order = (_LAST if planned_s is None else planned_s, self._serials)
                 unit.early = not _opens_window(unit)
-        if self.policy == "masking":
-            self.shares.rank(now_s, jobs)
-        if self._table is None or self._unfair(NEW_RATIO) or self._unknown(jobs):
+        # Without a new ranking the new jobs are at the end of the line, where they are unfair to nobody.
+        ranked = self.policy == "masking" and self.shares.rank(now_s, jobs)
+        if self._table is None or (ranked and self._unfair(NEW_RATIO)) or self._unknown(jobs):
             self.repair(now_s, ratio=NEW_RATIO)
             return
         for job in jobs:
@@ -222,9 +231,11 @@ class Plan:
             log.warning("job has no place in the plan yet", job=live.id)
             self.stale = True
         self._publish(table, [live])
+        self.predictions.include(live, now_s)
 
     def what_if(self, live: LiveJob, now_s: float) -> dict[str, Any]:
         """Tell where a job would stand that is not kept."""
+        self.predictions.study(live)
         if self._table is None or self._unknown([live]):
             self._table = self._fill(MaskingTable(make_problem(self.state, now_s)), None)
         table = self._table
@@ -254,6 +265,7 @@ class Plan:
         """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio."""
         began_s = time.monotonic()
         try:
+            self.predictions.study_again()
             if self.policy == "masking":
                 self.shares.rank(now_s)
                 self._fairly = self._unfair(ratio)
@@ -268,6 +280,7 @@ class Plan:
             self._fairly = False
         self._table = table
         self._publish(table, self.state.jobs.values())
+        self.predictions.refresh(now_s)
         self.on_reorder()
         self.stale = self.wanted = self.urgent = False
         self._repaired_s = time.monotonic()
@@ -282,6 +295,21 @@ class Plan:
         if len(starts) < sum(1 for _ in problem.steps()):
             return None
         return problem, SolvedPlan(starts, ends, modes, version=self.changes_seen)
+
+    def present(self, now_s: float) -> tuple[Problem, SolvedPlan]:
+        """Return the problem as it is now, and the plan in force as it was published last."""
+        problem = make_problem(self.state, now_s)
+        fixed = {item.step: item for item in problem.fixed}
+        starts: dict[str, int] = {}
+        ends: dict[str, int] = {}
+        for step in problem.steps():
+            item, live = fixed.get(step.id), self.state.steps[step.id]
+            if item is not None:
+                starts[step.id], ends[step.id] = item.start, item.end
+            elif live.planned_start_s is not None:
+                starts[step.id] = max(problem.now, round(live.planned_start_s / TICK_S))
+                ends[step.id] = starts[step.id] + step.modes[0].duration
+        return problem, SolvedPlan(starts, ends, dict.fromkeys(starts, 0), version=self.changes_seen)
 
     def try_order(self, starts: dict[str, int], now_s: float) -> bool:
         """Take over the order of these starts (step → tick) if the plan that follows from it is better now.
@@ -303,6 +331,7 @@ class Plan:
         log.info("better plan", objective=after, before=before)
         self._table = found
         self._publish(found, self.state.jobs.values())
+        self.predictions.refresh(now_s)
         self.on_reorder()
         self.stale = self.wanted = self.urgent = False
         self.changes_seen += 1

@@ -120,7 +120,8 @@ def _stands(step: LiveStep) -> bool:
 
 def duration(step: LiveStep) -> int:
     """Return the planned length in ticks: a step that uses devices lasts at least one."""
-    return max(ticks(step.duration_s), 0 if step.standby else 1)
+    length_s = step.duration_s if step.learnt_s is None else step.learnt_s
+    return max(ticks(length_s), 0 if step.standby else 1)
 
 
 def _step(state: LabState, step: LiveStep, now: int) -> Step:

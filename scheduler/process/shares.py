@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from django.db import connection
 
 from octolab.rows import for_storing
 from scheduler.models import RecentUse
-from scheduler.planning.fairness import Account, Claim, Uses, rank
+from scheduler.planning.fairness import Account, Claim, Standing, Uses, rank
 from scheduler.process.changes import Changes
 from scheduler.process.charging import module_time_s
 from scheduler.process.live import LabState, LiveJob
@@ -26,6 +26,7 @@ LOOK_S = 5.0
 COST_SHARE = 20
 """Ranking waits until this many times its own length has passed, unless somebody comes who was not there before."""
 _DIGITS = 3
+_PARTS = tuple(part.name for part in fields(Standing))
 
 
 class Shares:
@@ -103,10 +104,8 @@ class Shares:
             standing = standings[job.id]
             job.turn = standing.turn
             job.plan_weight = standing.weight
-            job.weight = {
-                key: round(value, _DIGITS) if isinstance(value, float) else value
-                for key, value in asdict(standing).items()
-            } | {"lab_s": round(now_s, 1), "half_life_h": round(self.uses.half_life_s / 3600, 3)}
+            job.weight = {name: round(getattr(standing, name), _DIGITS) for name in _PARTS}
+            job.weight |= {"lab_s": round(now_s, 1), "half_life_h": round(self.uses.half_life_s / 3600, 3)}
         self._accounts = {(claim.user, claim.project) for claim in claims}
         self._ranked_s = time.monotonic()
         self._cost_s = self._ranked_s - clock_s

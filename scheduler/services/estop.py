@@ -35,9 +35,10 @@ CONFIRM_WITHIN_S = 1.5
 """The longest wait for the devices' confirmations, real seconds."""
 HAND_OVER_S = 0.5
 """The longest that :func:`trip` waits for Redis and the document store."""
+KEEP_TRYING_S = 600.0
+"""How long (real seconds) a trip that the document store does not have is tried on, over both ways."""
 _LOOK_S = 0.02
 _RETRY_S = 0.25
-_KEEP_TRYING_S = 600.0
 _TIMEOUTS: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 0.5}
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ _lock = threading.Lock()
 _clients: dict[str, redis.Redis] = {}
 _known: dict[str, int] = {}
 """Scope → the highest serial that this process has seen."""
+_not_stored: dict[str, Trip] = {}
+"""Scope → the last trip of this process that the document store does not have yet."""
 
 
 class UnknownScopeError(ValueError):
@@ -70,7 +73,7 @@ class Trip:
     heard
         How many hosts were reached over Redis; 0 if Redis is away.
     stored
-        Whether the document store has it. If not, it is tried on for ten minutes.
+        Whether the document store has it. If not, both ways are tried on for ten minutes.
     """
 
     latch: Latch
@@ -80,6 +83,8 @@ class Trip:
     stored: bool = False
     over_redis: threading.Event = field(default_factory=threading.Event)
     in_store: threading.Event = field(default_factory=threading.Event)
+    kept: threading.Event = field(default_factory=threading.Event)
+    """Set once the document store has it, so that no host can miss it any more."""
 
 
 def trip(user: User, scope: str = LAB, reason: str = "") -> Trip:
@@ -109,6 +114,7 @@ def trip_as(actor: str, scope: str = LAB, reason: str = "") -> Trip:
     _check(scope)
     latch = _latch(scope, True, actor, reason)
     made = Trip(latch, latch.serial)
+    _not_stored[scope] = made
     for way in (_ring, _keep):
         threading.Thread(target=way, args=(made,), name=f"estop {way.__name__}", daemon=True).start()
     give_up_s = time.monotonic() + HAND_OVER_S
@@ -197,11 +203,18 @@ def outcome(latch: Latch, devices: Iterable[str], first_serial: int | None = Non
     ]
 
 
+def not_stored() -> list[Trip]:
+    """Return the trips of this process that only wait for the document store to come back."""
+    return [made for made in list(_not_stored.values()) if not made.stored]
+
+
 def confirmations(made: Trip) -> list[dict[str, Any]]:
     """Return what is known of each device of a trip now, without waiting for a store that is away."""
     if made.stored:
         return outcome(made.latch, made.devices, made.first_serial)
     text = "the document store is away, so nobody can tell"
+    if not made.heard:
+        text = "NOT told to stop: neither Redis nor the document store answers. It is told as soon as one of them does"
     return [
         {"device": name, "reported": False, "confirmed": False, "text": text, "took_s": None} for name in made.devices
     ]
@@ -234,15 +247,21 @@ def devices_in(scope: str) -> list[str]:
 
 
 def _ring(made: Trip) -> None:
-    try:
-        made.heard = _publish(made.latch)
-    finally:
-        made.over_redis.set()
+    """Tell the hosts over Redis, again and again until the store has it: some may hear of it only later."""
+    give_up_s = time.monotonic() + KEEP_TRYING_S
+    while True:
+        try:
+            made.heard = max(made.heard, _publish(made.latch, quiet=made.over_redis.is_set()))
+        finally:
+            made.over_redis.set()
+        superseded = _not_stored.get(made.latch.scope) is not made
+        if made.kept.wait(_RETRY_S) or superseded or time.monotonic() > give_up_s:
+            return
 
 
 def _keep(made: Trip) -> None:
     """Write the latch into the store, however long that takes; a latch that is newer and tripped will do."""
-    give_up_s = time.monotonic() + _KEEP_TRYING_S
+    give_up_s = time.monotonic() + KEEP_TRYING_S
     first = True
     while time.monotonic() < give_up_s:
         try:
@@ -264,9 +283,13 @@ def _keep(made: Trip) -> None:
             made.in_store.set()
             time.sleep(_RETRY_S)
     else:
+        _log.error("the emergency stop of %s was never stored: given up after %g s", made.latch.scope, KEEP_TRYING_S)
         return
     made.stored = True
     made.in_store.set()
+    made.kept.set()
+    if _not_stored.get(made.latch.scope) is made:
+        del _not_stored[made.latch.scope]
     _ring_scheduler()
 
 
@@ -283,7 +306,7 @@ def _write(documents: DocumentStore, latch: Latch, found: list[dict[str, Any]]) 
     return written
 
 
-def _publish(latch: Latch) -> int:
+def _publish(latch: Latch, *, quiet: bool = False) -> int:
     """Tell the hosts and the scheduler over Redis; return how many hosts were reached."""
     _learn(latch)
     try:
@@ -292,7 +315,8 @@ def _publish(latch: Latch) -> int:
             pipe.publish(SCHEDULER_BELL, LATCH_BELL)
             return int(pipe.execute()[0])
     except (redis.RedisError, OSError) as error:
-        _log.error("hosts will see the emergency stop in the document store: Redis is away (%s)", error)
+        level = logging.DEBUG if quiet else logging.ERROR
+        _log.log(level, "hosts will see the emergency stop in the document store: Redis is away (%s)", error)
         return 0
 
 

@@ -32,6 +32,7 @@ from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
 from .approval import check_rules, tell_operators, why_approval
+from .feasible import check_feasible
 from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
@@ -214,6 +215,7 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
         check_rules(expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
+        check_feasible(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
     problems.refuse()
     if chosen is None:

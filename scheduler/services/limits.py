@@ -111,7 +111,7 @@ def check_limits(user: User, project: Project, wanted_s: float) -> None:
             )
 
 
-# Raw, as in :mod:`users.authentication`: these run at every submit.
+# Raw, because these run at every submit.
 _ALLOWED = """
     SELECT COALESCE(mine.open_jobs, usual.open_jobs_per_user), COALESCE(mine.module_hours, usual.module_hours_per_user),
         COALESCE(theirs.open_jobs, usual.open_jobs_per_project),

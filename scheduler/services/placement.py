@@ -22,7 +22,7 @@ from modules.contract.messages import SCHEDULER_BELL
 from scheduler.models import Job, Step, StepMember
 
 PREVIEWS = "octolab:previews"
-"""List of questions; see `preview`."""
+"""List of questions; see `preview` and `ask`."""
 PLACEMENT_WAIT_S = 0.05
 PREVIEW_WAIT_S = 2.0
 _TIMEOUTS: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 0.5}
@@ -80,14 +80,23 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
-    question = question_of(job, steps, members)
+    return _placement(_asked(question_of(job, steps, members), wait_s))
+
+
+def ask(question: dict[str, Any], wait_s: float) -> dict[str, Any] | None:
+    """Ask the scheduler about the plan (see `scheduler.process.questions`); None if it does not answer in time."""
+    answer = _asked({"id": str(uuid4()), **question}, wait_s)
+    return None if answer is None else json.loads(answer[1])
+
+
+def _asked(question: dict[str, Any], wait_s: float) -> Any:
     try:
         _client().rpush(PREVIEWS, json.dumps(question))
         _client().expire(PREVIEWS, 10)
     except redis.RedisError:
         return None
     ring("question")
-    return _placement(wait_for(reply_key(question["id"]), wait_s))
+    return wait_for(reply_key(question["id"]), wait_s)
 
 
 def question_of(job: Job, steps: Sequence[Step], members: Sequence[StepMember]) -> dict[str, Any]:

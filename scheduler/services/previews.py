@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from octolab.labtime import clock
 from scheduler.models import Job, Step, StepMember
 
 from .jobs import CheckedJob
-from .placement import Placement, preview
+from .placement import Placement, preview, question_of
 
 _COLUMNS = (
     *("id", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees"),
@@ -19,6 +21,15 @@ def predict(checked: CheckedJob) -> Placement | None:
 
     Blocks for up to `placement.PREVIEW_WAIT_S`, but needs no database.
     """
+    return preview(*_rows(checked))
+
+
+def question(checked: CheckedJob) -> dict[str, Any]:
+    """Return a checked job as it goes to the scheduler with a question."""
+    return question_of(*_rows(checked))
+
+
+def _rows(checked: CheckedJob) -> tuple[Job, list[Step], list[StepMember]]:
     now = clock()
     job = Job(
         id=checked.expansion.job_id,
@@ -32,4 +43,4 @@ def predict(checked: CheckedJob) -> Placement | None:
         for row in checked.expansion.steps
         for sample in ([sample.id for sample in row.task.samples] or (None,))
     ]
-    return preview(job, steps, members)
+    return job, steps, members

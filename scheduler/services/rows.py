@@ -14,6 +14,7 @@ _TASK = ("id", "job", "key", "index", "module", "task", "parameters", "cleanup")
 _STEP = (
     "id", "job", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees",
     "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
+    "not_before_lab_s",
 )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def insert(job: Job, expansion: Expansion) -> None:
         _STEP,
         (
             (s.id, job.id, s.index, s.name, s.module, s.task_name, s.action, s.dormant, s.block, s.devices, s.takes,
-             s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0)
+             s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0, 0.0)
             for s in expansion.steps
         ),
     )  # fmt: skip

@@ -62,11 +62,11 @@ def schedule(seed: str, *, silver: bool) -> Iterator[Fault]:
     all_hosts = (*hosts, chaos_lab.SILVER_HOST) if silver else hosts
     queues = (*chaos_lab.VIRTUAL, "batch_synthesis") if silver else chaos_lab.VIRTUAL
     targets: dict[str, tuple[str, ...]] = {
-        "kill": (*SERVER, *STORES, *hosts, *(() if silver else ("simulation",))),
+        "kill": (*SERVER, *STORES, *all_hosts, *(() if silver else ("simulation",))),
         "terminate": (*SERVER, *STORES, *all_hosts),
-        "freeze": (*SERVER, *STORES, *hosts),
-        "kill_in_step": hosts,
-        "terminate_in_step": hosts,
+        "freeze": (*SERVER, *STORES, *all_hosts),
+        "kill_in_step": all_hosts,
+        "terminate_in_step": all_hosts,
         "silence": devices,
         "garbage": devices,
         "slow": devices,
@@ -151,8 +151,20 @@ def _frozen(lab: LabUnderFire, name: str) -> Iterator[None]:
 
 
 def _documents_gone(scene: Scene, fault: Fault) -> None:
-    with _frozen(scene.lab, "documents"):
+    """Nobody answers for 5 s: either the port is closed, or it is open and silent."""
+    _away(scene, "documents", silent=bool(fault.number & 64))
+
+
+def _redis_stopped(scene: Scene, fault: Fault) -> None:
+    _away(scene, "redis", silent=bool(fault.number & 64))
+
+
+def _away(scene: Scene, name: str, *, silent: bool) -> None:
+    old = scene.lab.pid(name)
+    with _frozen(scene.lab, name) if silent else scene.lab.gone(name):
         time.sleep(5)
+    if not silent:
+        scene.lab.wait_until_back(name, old, BACK_WITHIN_S)
 
 
 def _two_schedulers(scene: Scene, fault: Fault) -> None:
@@ -322,6 +334,7 @@ KINDS: dict[str, tuple[Callable[[Scene, Fault], None], int]] = {
     "restart_stack": (_restart, 1),
     "two_schedulers": (_two_schedulers, 2),
     "flush_redis": (_flush, 2),
+    "redis_stopped": (_redis_stopped, 2),
     "documents_gone": (_documents_gone, 2),
     "database_locked": (_lock, 2),
     "database_locked_long": (_lock_long, 1),

@@ -389,6 +389,14 @@ def documents(e: Evidence) -> Iterator[Violation]:
             yield Violation(4, owner, f"refers to {reference['file']} with another size or checksum")
         if not reference["file"].endswith(".nxs"):
             yield Violation(4, owner, f"takes {reference['file']} for a result")
+    yield from _left_over(e)
+
+
+def _left_over(e: Evidence) -> Iterator[Violation]:
+    """All attempts are closed and all hosts are back, so nothing is half-written any more."""
+    for name in e.files:
+        if not name.endswith(".nxs"):
+            yield Violation(4, name, "was left behind unfinished")
 
 
 def _references(e: Evidence) -> Iterator[tuple[str, Row]]:

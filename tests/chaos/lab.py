@@ -12,7 +12,8 @@ VIRTUAL = ("left", "right")
 DEVICES_EACH = 3
 SLOTS_EACH = 3
 SILVER_HOST = "host-host"
-"""Faults at this bench would need hands to clear it, so its host is frozen and terminated, but not killed."""
+CUVETTES = 8
+"""Of the shipped lab; each may have to be put back by hand."""
 
 
 def write_lab_file(path: Path, *, silver: bool) -> None:

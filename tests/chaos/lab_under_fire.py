@@ -156,6 +156,17 @@ class LabUnderFire:
         os.kill(pid, number)
         return pid
 
+    @contextlib.contextmanager
+    def gone(self, name: str) -> Iterator[None]:
+        """Kill a process, and keep the supervisor from starting it again meanwhile."""
+        supervisor = self.stack.process.pid
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            self.signal(name, signal.SIGKILL)
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+
     def environment_of(self, name: str) -> dict[str, str]:
         """Return the environment that a process was started with."""
         text = Path(f"/proc/{self.pid(name)}/environ").read_text()
@@ -214,10 +225,10 @@ class LabUnderFire:
         with self._clock.open("r+b") as file:
             file.write(struct.pack("<q", offset_s))
 
-    def instrument(self, **what: Any) -> None:
-        """Give an order to the simulation."""
+    def instrument(self, **what: Any) -> dict[str, Any]:
+        """Give an order to the simulation; return its answer."""
         try:
-            order(self.data / "simulation", **what)
+            return order(self.data / "simulation", **what)
         except (OSError, ValueError) as error:
             raise Missed(f"the simulation is down: {error}") from error
 

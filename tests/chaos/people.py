@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -112,7 +112,7 @@ class Submitter(threading.Thread):
 class Operator(threading.Thread):
     """Decides on interrupted steps, and takes out by hand what has to be taken out."""
 
-    def __init__(self, client: Callable[[], Octolab], hands: Callable[..., None], seed: str) -> None:
+    def __init__(self, client: Callable[[], Octolab], hands: Callable[..., dict[str, Any]], seed: str) -> None:
         super().__init__(name="operator", daemon=True)
         self._hands = hands
         self.end = threading.Event()
@@ -140,10 +140,27 @@ class Operator(threading.Thread):
         for step in lab.attention()["steps"]:
             # A virtual device is as it was, whatever one says. At the silver bench only one answer is always true.
             virtual = step["module"] in chaos_lab.VIRTUAL
+            if not virtual and not self._tidy(step["devices"]):
+                continue
             decision = self._chance.choices(("done", "failed", "repeat"), (3, 3, 4))[0] if virtual else "failed"
             with contextlib.suppress(*_TROUBLE):
                 lab.decide(step["id"], decision, f"looked at {', '.join(step['devices']) or 'the bench'}")
                 self.decisions += 1
+
+    def _tidy(self, devices: Iterable[str]) -> bool:
+        """Do what an operator does at the bench before deciding; False while something still moves there."""
+        try:
+            # A pump that still pushes must keep its nozzle where it is.
+            for device in sorted(devices, key=lambda device: not device.startswith("pump")):
+                self._hands(do="tidy", instrument=device)
+            standing = self._hands(do="state")["world"]["standing"]
+            if not {"gripper", "cuvette_holder", "spectrometer"} & set(standing):
+                for number in range(1, chaos_lab.CUVETTES + 1):
+                    if f"cuvette.{number}" not in standing:
+                        self._hands(do="fill", place=f"cuvette.{number}")
+        except Missed:
+            return False
+        return True
 
     def _collect(self, lab: Octolab) -> None:
         for job in lab.jobs(state="needs_operator"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import invariants
 from .evidence import Evidence, Row
-from .invariants import check
+from .invariants import Violation, check
 
 JOB, SAMPLE, OTHER_SAMPLE, TASK = "job-1", "sample-1", "sample-2", "task-1"
 ENTER, WORK, AGAIN = "step-enter", "step-work", "step-again"
@@ -149,6 +153,11 @@ def _strokes(e: Evidence, count: int) -> None:
     e.bench += [{**command("left_1", 0, 43 + n, "V"), "text": text} for n in range(count)]
 
 
+def _without_runs(e: Evidence) -> None:
+    e.run_starts.pop()
+    e.run_stops.pop()
+
+
 def _slot_taken_twice(e: Evidence) -> None:
     e.run_starts.append({**run_start("step-enter/1", 25, OTHER_SAMPLE), "uid": "run other"})
     e.run_stops.append({"uid": "stop other", "run_start": "run other", "lab_s": 26})
@@ -163,10 +172,14 @@ DOCTORED: dict[str, tuple[int, Callable[[Evidence], Any]]] = {
     "a sample vanished": (1, lambda e: e.samples.clear()),
     "a job ended before its steps": (1, lambda e: e.steps[0].update(state="running")),
     "an event is lost": (1, lambda e: e.events.pop(3)),
+    "a job has another name": (1, lambda e: e.accepted[0].update(name="b")),
+    "a job that nobody was told of": (1, lambda e: e.accepted.clear()),
+    "a state that came from nowhere": (1, lambda e: e.events[3].update(state_from="running")),
     "a state that no event tells": (1, lambda e: e.samples[0].update(state="failed")),
     "repeated without a decision": (2, lambda e: e.requests.clear()),
     "repeated before the decision": (2, _decided_too_late),
     "repeated though it was decided to be done": (2, _decided_done),
+    "an attempt of no step": (2, lambda e: e.attempts.append(attempt("step-lost/1", 80, 81))),
     "a command sent twice": (2, lambda e: e.bench.append(command("left_1", 2, 43))),
     "a command without a number sent twice": (2, lambda e: _twice(e, "G90 G0 X35.000")),
     "a stroke of a pump too many": (2, lambda e: _strokes(e, 3)),
@@ -187,6 +200,10 @@ DOCTORED: dict[str, tuple[int, Callable[[Evidence], Any]]] = {
     "a run with two ends": (4, lambda e: e.run_stops.append({**e.run_stops[0], "uid": "stop again"})),
     "a run without a beginning": (4, lambda e: e.run_starts.pop()),
     "a run with two beginnings": (4, lambda e: e.run_starts.append({**e.run_starts[0], "uid": "run again"})),
+    "a run of no attempt": (4, lambda e: e.run_starts.append(run_start("step-lost/1", 15))),
+    "started without a run": (4, _without_runs),
+    "a result of a run that is not there": (4, lambda e: e.attempts[0]["outcomes"][0].update(run_uid="run lost")),
+    "a file left unfinished": (4, lambda e: e.files.update({"raw/b.nxs.part": {"bytes": 3, "sha256": "x"}})),
     "an attempt left open": (4, lambda e: e.attempts[0].update(state="running")),
     "a file that is not there": (4, lambda e: e.files.clear()),
     "a file that was changed": (4, lambda e: e.files["raw/a.nxs"].update(sha256="abd")),
@@ -207,6 +224,25 @@ def test_doctored_evidence_is_found(name: str, good: Evidence) -> None:
     doctored = copy.deepcopy(good)
     doctor(doctored)
     assert invariant in {violation.invariant for violation in check(doctored)}
+
+
+def test_every_kind_of_violation_has_been_forged(good: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(invariants.__file__).read_text()
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    kinds = {call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Violation"}
+    found: set[int] = set()
+
+    def note(*fields: Any) -> invariants.Violation:
+        found.add(sys._getframe(1).f_lineno)
+        return Violation(*fields)
+
+    monkeypatch.setattr(invariants, "Violation", note)
+    for _, doctor in DOCTORED.values():
+        doctored = copy.deepcopy(good)
+        doctor(doctored)
+        check(doctored)
+    assert kinds - found == set()
+    assert len(kinds) > 30
 
 
 def test_equal_strokes_of_a_pump_are_no_repetition(good: Evidence) -> None:

@@ -178,6 +178,31 @@ def test_without_the_document_store_hosts_are_reached_but_nothing_is_claimed_to_
         wait_for(seen)
 
 
+@pytest.mark.parametrize("first", ["redis", "mongo"])
+def test_without_both_nothing_is_claimed_and_whatever_is_back_first_carries_it(lab: Lab, first: str) -> None:
+    stores: dict[str, MongoServer | RedisServer] = {"redis": lab.redis, "mongo": lab.mongo}
+    for server in stores.values():
+        server.kill()
+    try:
+        answer = lab.trip(reason=f"both away, {first}")
+        assert (answer["hosts_heard"], answer["stored"]) == (0, False)
+        assert confirmed(answer) == {"arm": False, "second_arm": False}
+        assert all("NOT told" in row["text"] for row in answer["devices"])
+        assert lab.host.commands() == []
+        stores.pop(first).start()
+        wait_for(lambda: all("SAFE" in lab.host.commands(device) for device in DEVICES))
+    finally:
+        for server in stores.values():
+            server.start()
+    with lab.client("ann") as ann:
+
+        def seen() -> bool:
+            rows = ann.get("/estop").json().get("scopes", [])
+            return any(row["reason"] == f"both away, {first}" and row["all_confirmed"] for row in rows)
+
+        wait_for(seen)
+
+
 def test_without_the_web_process_the_server_has_a_command(lab: Lab) -> None:
     """And the database is locked."""
     lock = sqlite3.connect(lab.web.directory / "octolab.sqlite3", isolation_level=None)

@@ -16,7 +16,7 @@ from users.models import Token
 
 from .conftest import Browser
 
-PARTS = ("status", "timeline", "results", "log")
+PARTS = ("status", "why", "timeline", "results", "log")
 OPERATOR_PAGES = ("operator",)
 
 

@@ -44,6 +44,8 @@ class Arm:
     def move(self, where: str, real_s: float = 0.0) -> None:
         stop = self._stop
         self._command(f"MOVE {where}", moves=True)
+        while self._log.with_name(f"{self.name}.held").exists():
+            time.sleep(0.01)
         if stop.wait(real_s):
             raise DeviceError(self.name, "was stopped", command=f"MOVE {where}", uncertain=True)
 

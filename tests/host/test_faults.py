@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.arrays import raw_path
 from modules.contract.messages import Attempt
 from modules.host.standstill import STANDSTILL_S
 from tests.services import MongoServer, RedisServer
@@ -69,6 +71,24 @@ def test_a_killed_host_that_had_sent_no_command_says_so(own_host: HostBench) -> 
     assert (record["state"], record["touched"], record["last_command"]) == ("interrupted", False, "")
 
 
+def test_a_file_that_was_never_finished_goes_when_its_attempt_is_closed(own_host: HostBench) -> None:
+    order = own_host.order("sleeps", {"real_s": 3600})
+    own_host.send(order)
+    wait_for(own_host.commands)
+    own_host.kill()
+    raw = raw_path(order.job_id, order.attempt_id, order.granted_at)
+    mine = own_host.data_root / f"{raw}.part"
+    others = mine.with_name("of-another-host-1.nxs.part")
+    mine.parent.mkdir(parents=True)
+    for file in (mine, others):
+        file.write_bytes(b"half a fi")
+    own_host.start()
+    record = own_host.closed(order.attempt_id)
+    assert (record["state"], record["outcomes"]) == ("interrupted", [])
+    assert [mine.exists(), others.exists()] == [False, True]
+    assert own_host.store.find("results") == []
+
+
 @pytest.mark.parametrize("journal", ["there", "lost"])
 def test_a_claim_that_did_not_get_into_the_journal_is_closed(own_host: HostBench, journal: str) -> None:
     incarnation = own_host.host_record()["incarnation"]
@@ -86,10 +106,11 @@ def test_a_step_finishes_without_the_store_and_ships_when_it_is_back(
     tmp_path: Path, own_mongo: MongoServer, redis_url: str
 ) -> None:
     with bench_of(tmp_path / "host", own_mongo.url(), redis_url) as host:
-        order = host.order("moves", {"count": 10, "real_s": 0.05})
-        host.send(order)
-        wait_for(host.commands)
-        own_mongo.kill()
+        order = host.order("moves", {"count": 10})
+        with held(host, "arm"):
+            host.send(order)
+            wait_for(host.commands)
+            own_mongo.kill()
         wait_for(lambda: host.commands()[-1:] == ["MOVE home"])
         host.send(late := host.order("moves", {"count": 1}))
         own_mongo.start()
@@ -105,10 +126,11 @@ def test_what_was_not_shipped_before_a_crash_is_shipped_after(
     tmp_path: Path, own_mongo: MongoServer, redis_url: str
 ) -> None:
     with bench_of(tmp_path / "host", own_mongo.url(), redis_url) as host:
-        order = host.order("moves", {"count": 5, "real_s": 0.05})
-        host.send(order)
-        wait_for(host.commands)
-        own_mongo.kill()
+        order = host.order("moves", {"count": 5})
+        with held(host, "arm"):
+            host.send(order)
+            wait_for(host.commands)
+            own_mongo.kill()
         wait_for(lambda: host.commands()[-1:] == ["MOVE home"])
         wait_for(lambda: '"k":"close"' in _journal_text(host))
         host.kill()
@@ -117,6 +139,17 @@ def test_what_was_not_shipped_before_a_crash_is_shipped_after(
         record = host.closed(order.attempt_id)
         assert record["state"] == "completed"
         assert host.commands().count("MOVE home") == 1
+
+
+@contextlib.contextmanager
+def held(host: HostBench, device: str) -> Iterator[None]:
+    """Let a device stand in the middle of its first motion."""
+    file = host.commands_file.with_name(f"{device}.held")
+    file.touch()
+    try:
+        yield
+    finally:
+        file.unlink()
 
 
 def _journal_text(host: HostBench) -> str:

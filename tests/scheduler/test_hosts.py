@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modules.contract.messages import Order
+from modules.host.heartbeat import BEAT_S
 from scheduler import models
 from scheduler.process import hosts
 from tests.scheduler.harness import Bench, S, make_manifest, states
@@ -47,6 +48,24 @@ def test_a_lapsed_lease_interrupts_and_blocks(bench: Bench) -> None:
     bench.alive()
     assert device("arm").state == "unknown"
     assert device("eye").state == "idle"
+
+
+def test_a_silent_host_is_seen_in_time_and_keeps_its_lease_a_little_longer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hosts.SILENT_S + hosts.LOOK_S + BEAT_S < 10, "a dead worker is to be seen within 10 s"
+    monkeypatch.setattr(hosts, "LEASE_S", 3600.0)
+    monkeypatch.setattr(hosts, "SILENT_S", -1.0)
+    runs, waits = bench.job(S("a", {"arm": "use"})), bench.job(S("b", {"arm": "use"}))
+    order = running(bench, runs)
+    bench.look()
+    assert (device("pump").state, device("pump").reason) == ("offline", "its host does not answer")
+    assert (states(runs)["a"], states(waits)["b"]) == ("running", "waiting")
+    # It was only slow: what ran has ended, and the rest goes on.
+    bench.host.close(order)
+    bench.alive()
+    assert states(runs)["a"] == "completed"
+    bench.run_to_end(waits)
 
 
 def interrupted(bench: Bench) -> tuple[models.Job, models.Step]:

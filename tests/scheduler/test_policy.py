@@ -45,6 +45,17 @@ def test_a_repeat_safe_step_is_repeated_as_often_as_wanted_each_time_after_a_lon
     assert job.steps.get().failures == 3
 
 
+def test_a_wait_before_a_repetition_survives_the_scheduler(bench: Bench) -> None:
+    job = with_policy(bench, S("a", {"arm": "use"}, action="safe"), retry=1, wait="30 s")
+    fail(bench)
+    bench.turn(10)
+    bench.restart()
+    bench.turn(19)
+    assert (bench.host.deliver(), states(job)) == ([], {"a": "waiting"})
+    bench.turn(1.1)
+    assert states(job) == {"a": "dispatched"}
+
+
 def test_what_has_moved_and_is_not_repeat_safe_is_never_repeated(bench: Bench) -> None:
     job = with_policy(bench, S("a", {"arm": "use"}), retry=5)
     fail(bench, touched=False)

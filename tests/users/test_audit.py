@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,6 +12,7 @@ from django.test import Client
 
 from scheduler.models import Request
 from tests.cast import Person, World, make_world, person
+from tests.users.test_accounts import code
 from users import services
 from users.audit import acting, note, verify
 from users.audit.models import AppendOnlyError, AuditEntry, AuditHead
@@ -245,3 +247,47 @@ def test_the_page_is_the_admins(world: World) -> None:
     assert opened(world.owner)[0] == 404
     assert opened(world.operator)[0] == 404
     assert Client().get("/admin/audit").status_code == 302
+
+
+def test_what_people_change_about_themselves_is_noted(
+    world: World, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    """Channels, passwords, addresses, factors: whose, and never the secret."""
+    settings.NOTIFY_PRIVATE = True
+    assert world.owner.user is not None
+    services_before = len(verbs())
+    made = world.owner.client.post(
+        "/api/v1/channels", {"name": "mine", "url": "json://localhost:9/hush"}, content_type="application/json"
+    )
+    assert made.status_code == 201, made.content
+    channel = f"/api/v1/channels/{made.json()['id']}"
+    assert world.owner.client.generic("POST", f"{channel}/test").status_code == 202
+    assert world.owner.client.delete(channel).status_code == 204
+    world.owner.user.set_password("correct horse battery")
+    world.owner.user.save()
+    client = Client()
+    client.post("/login", {"username": "owner", "password": "correct horse battery"})
+    client.post("/account/email/", {"action_add": "", "email": "me@example.org"})
+    client.post("/account/reauthenticate/", {"password": "correct horse battery"})
+    client.get("/account/2fa/totp/activate/")
+    secret = client.session["mfa.totp.secret"]
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/account/2fa/totp/activate/", {"code": code(secret)})
+    client.post("/account/2fa/totp/deactivate/")
+    form = {
+        "oldpassword": "correct horse battery",
+        "password1": "another good secret",
+        "password2": "another good secret",
+    }
+    client.post("/account/password/change/", form)
+    noted = verbs()[services_before:]
+    assert [verb for verb in noted if verb.startswith("channel.")] == [
+        "channel.create",
+        "channel.test",
+        "channel.delete",
+    ]
+    assert {"login.succeed", "email.add", "factor.add", "factor.remove", "password.change"} <= set(noted)
+    log = str(list(AuditEntry.objects.values()))
+    for hidden in ("hush", secret, "another good secret"):
+        assert hidden not in log
+    assert verify().broken == ()

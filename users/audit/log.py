@@ -78,7 +78,7 @@ def note(verb: str, subject: object = "", *, actor: Any = None, project: Any = N
     return entry
 
 
-# Raw, as in :mod:`users.authentication`: it runs whenever anybody changes anything.
+# Raw, because it runs whenever anybody changes anything.
 _HEAD = "SELECT seq, hash FROM users_audithead WHERE id = 1"
 
 

@@ -27,14 +27,21 @@ class Command(BaseCommand):
             made = estop.trip_as(f"{getpass.getuser()} at the server", options["scope"], options["reason"])
         except estop.UnknownScopeError as error:
             raise CommandError(str(error)) from error
+        rows = self._tell(made)
+        if not made.stored:
+            where = "Redis has told the hosts that listen" if made.heard else "NO host was told"
+            self.stderr.write(f"The document store is away; {where}. Trying on until it is back; Ctrl-C ends that.")
+            self.stderr.flush()
+            if made.kept.wait(estop.KEEP_TRYING_S):
+                rows = self._tell(made)
+        if not all(row["confirmed"] for row in rows):
+            raise CommandError("Not every device has confirmed that it is safe. Go there.")
+
+    def _tell(self, made: estop.Trip) -> list[dict[str, Any]]:
         rows = estop.wait_for_outcome(made)
         for row in rows:
             self.stdout.write(
                 f"{row['device']}: {'confirmed safe' if row['confirmed'] else 'NOT confirmed'} {row['text']}"
             )
-        if not made.stored:
-            self.stderr.write(
-                "The document store is away: hosts that start now would not know. Repeat this when it is back."
-            )
-        if not all(row["confirmed"] for row in rows):
-            raise CommandError("Not every device has confirmed that it is safe. Go there.")
+        self.stdout.flush()
+        return rows

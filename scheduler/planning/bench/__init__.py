@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scheduler.planning.bench import instances, labs, speed
+from scheduler.planning.bench import forecasts, instances, labs, speed
 from scheduler.planning.bench.report import Settings, Table
 
 SUITES: dict[str, Callable[[Settings], Table]] = {
@@ -16,7 +16,7 @@ SUITES: dict[str, Callable[[Settings], Table]] = {
     "online": labs.online,
     "noise": labs.noise,
     "fairshare": labs.fairshare,
-    "predictions": labs.predictions,
+    "predictions": forecasts.predictions,
     "table": speed.table,
     "repair": speed.live,
     "determinism": speed.determinism,

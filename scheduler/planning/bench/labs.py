@@ -11,7 +11,6 @@ from typing import Any
 from scheduler.planning.bench.report import Settings, Table
 from scheduler.planning.bounds import flow_bound, makespan_bound
 from scheduler.planning.checker import check
-from scheduler.planning.durations import DurationModel
 from scheduler.planning.limits import Limits
 from scheduler.planning.network import alone
 from scheduler.planning.objective import ObjectiveName, mean_weighted_flow
@@ -186,21 +185,3 @@ def _flood(seed: int) -> Problem:
         release = 0 if user == 0 else rng.randrange(20 * HOUR)
         jobs.append(replace(job, user=f"user{user}", release=release, weight=1))
     return replace(problem, jobs=tuple(jobs))
-
-
-def predictions(settings: Settings) -> Table:
-    """At least 1000 predicted durations with log-normal noise of 0.3: how often the 80 % ranges hold."""
-    table = Table("predictions", ("seed", "predictions", "held %"))
-    for seed in range(1, settings.seeds + 1):
-        rng = random.Random(seed)
-        bias = {f"kind{n}": rng.uniform(0.7, 1.6) for n in range(12)}
-        model, held, count = DurationModel(), 0, 0
-        for turn in range(2400):
-            kind, planned = rng.choice(list(bias)), rng.choice((30.0, 120.0, 600.0, 3600.0))
-            real = planned * bias[kind] * rng.lognormvariate(0, 0.3)
-            if turn >= 100:
-                held += model.range(kind, planned).holds(real)
-                count += 1
-            model.observe(kind, planned, real)
-        table.add(seed, count, 100 * held / count)
-    return table
