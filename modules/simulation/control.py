@@ -100,7 +100,7 @@ class ControlSocket:
             if not isinstance(order, dict):
                 raise ValueError("an order is a JSON object")
             return {"ok": True, **self._obey(order)}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def _hang_up(self, client: socket.socket) -> None:

@@ -17,7 +17,7 @@ from notifications.models import Channel
 from notifications.services import ChannelError, create_channel
 from notifications.services import delete_channel as remove_channel
 from users import services
-from users.models import Token
+from users.models import Project, Scope, Token, User
 
 from .asker import asker
 
@@ -32,7 +32,10 @@ def account(request: HttpRequest, secret: str = "") -> HttpResponse:
         "octolab/account.html",
         {
             "secret": secret,
-            "tokens": Token.objects.filter(user=asker(request)).order_by("-created"),
+            "tokens": Token.objects.filter(user=asker(request)).select_related("project").order_by("-created"),
+            "projects": Project.objects.visible_to(asker(request)).order_by("slug"),
+            "scopes": Scope.choices,
+            "usual": services.DEFAULT_SCOPES,
             "channels": Channel.objects.filter(user=asker(request)).order_by("name"),
         },
     )
@@ -43,10 +46,31 @@ def account(request: HttpRequest, secret: str = "") -> HttpResponse:
 @never_cache
 def new_token(request: HttpRequest) -> HttpResponse:
     """Create a token for programs and show it once."""
-    days = VALID_DAYS.get(request.POST.get("days", ""), 30)
-    name = request.POST.get("name", "").strip()[:100] or "token"
-    _, secret = services.create_token(asker(request), name, expires_at=timezone.now() + timedelta(days=days))
+    form, user = request.POST, asker(request)
+    try:
+        if not form.getlist("scopes"):
+            raise services.AccountError("scopes", "Choose what the token may do.")
+        _, secret = services.create_token(
+            user,
+            form.get("name", "").strip()[:100] or "token",
+            form.getlist("scopes"),
+            project=_project(user, form.get("project", "")),
+            expires_at=timezone.now() + timedelta(days=VALID_DAYS.get(form.get("days", ""), 30)),
+            agent="agent" in form,
+        )
+    except services.AccountError as error:
+        messages.error(request, str(error), extra_tags="bad")
+        return redirect("account")
     return account(request, secret=secret)
+
+
+def _project(user: User, slug: str) -> Project | None:
+    if not slug:
+        return None
+    found = Project.objects.visible_to(user).filter(slug=slug).first()
+    if found is None:
+        raise services.AccountError("project", "You are no member of such a project.")
+    return found
 
 
 @login_required

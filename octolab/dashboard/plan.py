@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from scheduler.models import Device, Job, Step
+from scheduler.services import versions
 from scheduler.states import STEP_FINAL, StepState
 
 from . import figures
@@ -58,6 +59,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
         ),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
+        "published": versions.latest(user),
         "now_s": now_s,
     }
 

@@ -16,7 +16,7 @@ from octolab.api.views import ApiView, asker
 from octolab.labtime import clock
 from scheduler import catalogue
 from scheduler.models import Device, Job, Leader, Module, Place, Step, Stock
-from scheduler.services import requests
+from scheduler.services import requests, versions
 from scheduler.states import STEP_FINAL, DeviceState
 from users.models import LabRole, Scope, User
 from users.permissions import needs
@@ -143,6 +143,26 @@ class PlannedOutput(serializers.Serializer[Any]):
     samples = serializers.ListField(child=serializers.CharField(), required=False)
 
 
+class PlanVersionOutput(serializers.Serializer[Any]):
+    """A plan as it was published. What was not judged before the next came has no objective and no bound."""
+
+    version = serializers.IntegerField()
+    made_at = serializers.DateTimeField()
+    made = MomentField("lab_s")
+    method = serializers.ChoiceField(["insert", "repair", "search"])
+    sentence = serializers.CharField(help_text="What it changed.")
+    steps_moved = serializers.IntegerField()
+    steps_added = serializers.IntegerField()
+    objective = serializers.DictField(
+        child=serializers.FloatField(), allow_null=True, help_text="What plans are compared by, in this order."
+    )
+    bound_s = serializers.FloatField(allow_null=True, help_text="Its weighted flow cannot be less, lab seconds.")
+    gap = serializers.FloatField(allow_null=True, help_text="How far it is from the bound at most, as a share of it.")
+    weights = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Weights of your jobs that had not begun, as the plan used them."
+    )
+
+
 class Plan(ApiView):
     """The plan."""
 
@@ -156,6 +176,7 @@ class Plan(ApiView):
             {
                 "version": serializers.IntegerField(),
                 "now_lab_s": serializers.FloatField(allow_null=True),
+                "published": PlanVersionOutput(allow_null=True),
                 "steps": PlannedOutput(many=True),
             },
         ),
@@ -169,9 +190,26 @@ class Plan(ApiView):
             {
                 "version": Leader.objects.values_list("plan_version", flat=True).first() or 0,
                 "now_lab_s": round(now.now(), 3) if now else None,
+                "published": _published(asker(request)),
                 "steps": PlannedOutput(planned(asker(request), **wish), many=True).data,
             }
         )
+
+
+def _published(user: User) -> Any:
+    found = versions.latest(user)
+    return None if found is None else PlanVersionOutput(found).data
+
+
+class PlanVersions(ApiView):
+    """Earlier versions of the plan."""
+
+    access = {"GET": _READ}
+
+    @extend_schema(operation_id="plan_versions", responses=PlanVersionOutput(many=True), tags=_TAG)
+    def get(self, request: Request) -> Response:
+        """List the last hundred published plans, newest first: what each changed, and how good it was."""
+        return Response(PlanVersionOutput(versions.newest(asker(request), 100), many=True).data)
 
 
 def planned(user: User, begin: float | None = None, end: float | None = None) -> list[dict[str, Any]]:

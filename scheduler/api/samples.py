@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from octolab.api.views import ApiView, asker
 from scheduler.models import Job, Sample
-from scheduler.services import requests
+from scheduler.services import requests, whereabouts
 from users.models import Scope
 from users.permissions import needs
 
@@ -33,19 +33,32 @@ class HistoryOutput(serializers.Serializer[Any]):
     state = serializers.CharField(source="step.state")
     started = MomentField("step.started_lab_s")
     ended = MomentField("step.ended_lab_s")
+    devices = serializers.DictField(source="step.devices", child=serializers.CharField())
+    attempt = serializers.IntegerField(source="step.attempt")
     run_uid = serializers.UUIDField(allow_null=True)
     ok = serializers.BooleanField(allow_null=True)
     error = serializers.CharField()
+
+
+class StayOutput(serializers.Serializer[Any]):
+    """A stretch of time in which a sample held a place."""
+
+    place = serializers.CharField()
+    since = MomentField("since_lab_s")
+    until = MomentField("until_lab_s")
+    step = serializers.UUIDField(source="step.id", allow_null=True, default=None)
 
 
 class SampleDetailOutput(SampleOutput):
     """A sample with its history."""
 
     job = serializers.UUIDField(source="job_id", read_only=True)
+    stands = serializers.CharField(read_only=True, help_text="Where it stands now; empty if nowhere.")
+    path = StayOutput(many=True, read_only=True)
     history = HistoryOutput(many=True, read_only=True)
 
     class Meta(SampleOutput.Meta):
-        fields = (*SampleOutput.Meta.fields, "job", "history")
+        fields = (*SampleOutput.Meta.fields, "job", "stands", "path", "history")
         read_only_fields = fields
 
 
@@ -56,10 +69,11 @@ class SampleDetail(ApiView):
 
     @extend_schema(operation_id="samples_get", responses=SampleDetailOutput, tags=_TAG)
     def get(self, request: Request, sample_id: UUID) -> Response:
-        """Show a sample: where it comes from, what is in it, where it stands, and what was done to it."""
-        sample = get_object_or_404(_visible(request), pk=sample_id)
-        members = sample.step_members.select_related("step").order_by("step__index")
-        sample.history = [row for row in members if not row.step.dormant or row.step.started_lab_s is not None]  # type: ignore[attr-defined]
+        """Show a sample: where it comes from, where it is and was, what went into it, and what was done to it."""
+        sample = get_object_or_404(_visible(request).select_related("job"), pk=sample_id)
+        sample.history = whereabouts.history_of(sample)
+        sample.path = whereabouts.path_of(sample)
+        sample.stands = whereabouts.stands(sample.path)
         return Response(SampleDetailOutput(sample).data)
 
 

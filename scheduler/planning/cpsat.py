@@ -13,31 +13,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 from ortools.sat.python import cp_model
 
-from scheduler.planning.network import alone
+from scheduler.planning.digest import Digest
 from scheduler.planning.objective import STRETCH_LIMIT, TARDINESS_FACTOR, ObjectiveName
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies.base import Spans
-from scheduler.planning.problem import (
-    Device,
-    Hold,
-    Index,
-    Job,
-    Lag,
-    Mode,
-    Problem,
-    Resource,
-    Stock,
-    Use,
-    all_lags,
-)
+from scheduler.planning.problem import Device, Hold, Job, Lag, Resource, Step, Stock
 from scheduler.planning.solver import Answer, Effort, Values, solve
+from scheduler.planning.stretches import lowest, profile, union
 
+T = TypeVar("T")
 Expression = Any
 """A number, or a linear expression of CP-SAT."""
 
@@ -45,47 +34,6 @@ Expression = Any
 def _intervals(spans: Iterable[_Span]) -> list[cp_model.IntervalVar]:
     """Return the intervals of those that are not constant."""
     return [span.interval for span in spans if span.interval is not None]
-
-
-class Digest:
-    """What every model of one problem needs to look up: made once, used by hundreds of neighbourhoods."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.index: Index = problem.index()
-        self.lags = list(all_lags(problem))
-        self.lags_of: dict[str, list[int]] = defaultdict(list)
-        for number, lag in enumerate(self.lags):
-            self.lags_of[lag.first].append(number)
-            if lag.second != lag.first:
-                self.lags_of[lag.second].append(number)
-        self.holds: dict[str, list[Hold]] = defaultdict(list)
-        covered: set[tuple[str, str]] = set()
-        for job in problem.jobs:
-            for hold in job.holds:
-                self.holds[hold.resource].append(hold)
-                if hold.resource in self.index.device:
-                    order = [step.id for step in self.index.task_of[hold.first].steps]
-                    inside = order[order.index(hold.first) : order.index(hold.last) + 1]
-                    covered.update((hold.resource, name) for name in inside)
-        self.uses: dict[str, list[tuple[str, int, Use]]] = defaultdict(list)
-        self.demands: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
-        for name, step in self.index.step.items():
-            for number, mode in enumerate(step.modes):
-                self._add(name, number, mode, covered)
-
-    def _add(self, name: str, number: int, mode: Mode, covered: set[tuple[str, str]]) -> None:
-        for use in mode.uses:
-            if (use.device, name) not in covered:
-                self.uses[use.device].append((name, number, use))
-        for demand in mode.demands:
-            if demand.quantity:
-                self.demands[demand.resource].append((name, number, demand.quantity))
-
-    @cached_property
-    def alone(self) -> dict[str, int]:
-        """The time alone of each job, by id."""
-        return alone(self.problem)
 
 
 @dataclass(slots=True)
@@ -138,6 +86,7 @@ class ScheduleModel:
         self.start: dict[str, Expression] = {}
         self.end: dict[str, Expression] = {}
         self.mode: dict[str, list[Expression]] = {}
+        self._anchor: dict[str, tuple[str, int]] = {}
         self._decided = {
             step for step in self.index.step if step not in self.index.fixed and (free is None or step in free)
         }
@@ -174,10 +123,15 @@ class ScheduleModel:
 
     def _decide(self, name: str) -> None:
         step = self.index.step[name]
+        before, away = self.digest.follows.get(name, ("", 0))
+        if before in self._decided:
+            self._follow(step, before, away)
+            return
+        self._anchor[name] = name, 0
         durations = [mode.duration for mode in step.modes]
         job = self.index.job_of[name]
         earliest = max(self.problem.now, job.release, step.earliest)
-        horizon = min(self.horizon, self.latest.get(job.id, self.horizon))
+        horizon = self._horizon(name)
         latest = max(earliest, horizon - min(durations))
         start = self.cp.new_int_var(earliest, latest, f"s:{name}")
         self.start[name] = start
@@ -198,12 +152,41 @@ class ScheduleModel:
                 for number, literal in enumerate(self.mode[name]):
                     self.cp.add_hint(literal, number == self.kept.modes.get(name, 0))
 
+    def _follow(self, step: Step, before: str, away: int) -> None:
+        """Let a step share the start of the one before it."""
+        root, offset = self._anchor[before]
+        self._anchor[step.id] = root, offset + away
+        self.start[step.id] = self.start[root] + (offset + away)
+        self.end[step.id] = self.start[root] + (offset + away + step.modes[0].duration)
+        self.mode[step.id] = [True]
+        self.cp.add(self.end[step.id] <= self._horizon(step.id))
+        if step.earliest > self.problem.now:
+            self.cp.add(self.start[step.id] >= step.earliest)
+
+    def _horizon(self, name: str) -> int:
+        return min(self.horizon, self.latest.get(self.index.job_of[name].id, self.horizon))
+
     def _point(self, step: str, point: str) -> Expression:
         return self.start[step] if point == "start" else self.end[step]
 
+    def _gap(self, lag: Lag) -> Expression:
+        """Return the time that a lag bounds: a number where both steps share one start."""
+        one, two = self._anchor.get(lag.first), self._anchor.get(lag.second)
+        if one is None or two is None or one[0] != two[0]:
+            return self._point(lag.second, lag.second_point) - self._point(lag.first, lag.first_point)
+        away = two[1] - one[1]
+        away += self.index.step[lag.second].modes[0].duration if lag.second_point == "end" else 0
+        return away - (self.index.step[lag.first].modes[0].duration if lag.first_point == "end" else 0)
+
     def _lag(self, lag: Lag) -> Iterator[tuple[Expression, int]]:
         """Add a lag; yield the excess variable and its cost if its maximum is soft."""
-        gap = self._point(lag.second, lag.second_point) - self._point(lag.first, lag.first_point)
+        gap = self._gap(lag)
+        if isinstance(gap, int):
+            if (lag.min is not None and gap < lag.min) or (lag.max is not None and lag.cost is None and gap > lag.max):
+                self.cp.add_bool_or([])
+            elif lag.max is not None and lag.cost is not None:
+                yield max(0, gap - lag.max), lag.cost
+            return
         if lag.min is not None:
             self.cp.add(gap >= lag.min)
         if lag.max is None:
@@ -232,8 +215,26 @@ class ScheduleModel:
 
     # --- devices
 
-    def _span(self, name: str, number: int, quantity: int = 1) -> _Span | None:
-        """Return what a step occupies in a mode; None if that is nothing, or it is not in that mode."""
+    def _runs(self, rows: Iterable[tuple[str, int, T]], *, whole: bool = True) -> Iterator[tuple[str, int, T, int]]:
+        """Yield (first step, mode, kind, length) of steps of one kind that follow each other without a gap."""
+        last: tuple[str, int, T, int] | None = None
+        for name, number, kind in rows:
+            duration = self.index.step[name].modes[number].duration
+            if last is not None and whole and kind == last[2] and self._adjoins(last[0], last[3], name):
+                last = (*last[:3], last[3] + duration)
+                continue
+            if last is not None:
+                yield last
+            last = name, number, kind, duration
+        if last is not None:
+            yield last
+
+    def _adjoins(self, first: str, length: int, name: str) -> bool:
+        one, two = self._anchor.get(first), self._anchor.get(name)
+        return one is not None and two is not None and one[0] == two[0] != name and one[1] + length == two[1]
+
+    def _span(self, name: str, number: int, quantity: int, duration: int) -> _Span | None:
+        """Return what steps from `name` on occupy in a mode; None if nothing, or it is not in that mode."""
         step = self.index.step[name]
         present = self.mode[name][number]
         if present is False:
@@ -241,7 +242,6 @@ class ScheduleModel:
         start, end = self.start[name], self.end[name]
         if name not in self._decided:
             return _Span(start, end, None, True, quantity, step.family, step.batch) if end > start else None
-        duration = step.modes[number].duration
         if duration == 0:
             return None
         if present is True:
@@ -262,12 +262,16 @@ class ScheduleModel:
         return _Span(start, end, self.cp.new_interval_var(start, size, end, ""), True, hold.quantity)
 
     def _device(self, device: Device) -> None:
+        if device.id in self.digest.idle:
+            return
         uses = [self._hold_span(hold) for hold in self.digest.holds.get(device.id, ())]
         stills: list[_Span] = []
-        for name, number, use in self.digest.uses.get(device.id, ()):
-            span = self._span(name, number, self.index.step[name].batch_size)
+        whole = device.batch == 1 and not device.setups
+        rows = [(name, number, use.still) for name, number, use in self.digest.uses.get(device.id, ())]
+        for name, number, still, length in self._runs(rows, whole=whole):
+            span = self._span(name, number, self.index.step[name].batch_size, length)
             if span is not None:
-                (stills if use.still else uses).append(span)
+                (stills if still else uses).append(span)
         if all(span.constant for span in (*uses, *stills)):
             return
         if device.batch > 1:
@@ -298,7 +302,7 @@ class ScheduleModel:
     def _union(self, parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return disjoint, sorted stretches that cover the same time from now on."""
         now = self.problem.now
-        return _union((max(start, now), end) for start, end in parts)
+        return union((max(start, now), end) for start, end in parts)
 
     def _batch_device(self, device: Device, uses: list[_Span]) -> None:
         """Steps of one batch key start together, up to the limit in size, or follow each other."""
@@ -367,8 +371,8 @@ class ScheduleModel:
 
     def _resource(self, resource: Resource) -> None:
         spans = [self._hold_span(hold) for hold in self.digest.holds.get(resource.id, ())]
-        for name, number, quantity in self.digest.demands.get(resource.id, ()):
-            span = self._span(name, number, quantity)
+        for name, number, quantity, length in self._runs(self.digest.demands.get(resource.id, ())):
+            span = self._span(name, number, quantity, length)
             if span is not None:
                 spans.append(span)
         free = [s for s in spans if not s.constant]
@@ -377,7 +381,7 @@ class ScheduleModel:
         now = self.problem.now
         taken = [(max(s.start, now), s.end, s.quantity) for s in spans if s.constant]
         taken += [(max(o.start, now), o.end, o.quantity) for o in resource.outages]
-        walls = [(self._wall(start, end), level) for start, end, level in _profile(taken, resource.capacity)]
+        walls = [(self._wall(start, end), level) for start, end, level in profile(taken, resource.capacity)]
         self.cp.add_cumulative(
             _intervals(free) + [wall for wall, _ in walls],
             [s.quantity for s in free] + [level for _, level in walls],
@@ -416,7 +420,7 @@ class ScheduleModel:
         drawn = -sum(change for change in changes if change < 0)
         if not decided or stock.level - drawn >= stock.minimum:
             return
-        minimum = min(stock.minimum, _lowest(stock.level, zip(times, changes, strict=True)))
+        minimum = min(stock.minimum, lowest(stock.level, zip(times, changes, strict=True)))
         added = sum(change for change in changes if change > 0)
         self.cp.add_reservoir_constraint([0, *times], [stock.level, *changes], minimum, stock.level + added)
 
@@ -504,63 +508,3 @@ class ScheduleModel:
             {step: values.value(end) for step, end in self.end.items()},
             modes,
         )
-
-
-def safe_horizon(problem: Problem) -> int:
-    """Return a tick by which every plan can be over that has no needless pause: all work one after another.
-
-    From the last tick on that anything is stated for (releases, calendars, deliveries), a plan can be drawn
-    together until some step or some minimum lag runs at any time.
-    """
-    times = [problem.now, *(fixed.end for fixed in problem.fixed)]
-    times += [blocked.end for device in problem.devices for blocked in device.blocked]
-    times += [outage.end for resource in problem.resources for outage in resource.outages]
-    times += [refill.time for stock in problem.stocks for refill in stock.refills]
-    times += [max(job.release, step.earliest) for job in problem.jobs for step in job.steps()]
-    longest: dict[str, int] = {}
-    setup = max((s.duration for device in problem.devices for s in device.setups), default=0)
-    for step in problem.steps():
-        longest[step.id] = max(mode.duration for mode in step.modes)
-    total = sum(longest.values()) + setup * len(longest)
-    for lag in all_lags(problem):
-        if lag.min is not None and lag.min > 0:
-            total += lag.min
-        elif lag.max is not None and lag.max < 0:
-            total -= lag.max
-    return max(times, default=0) + total
-
-
-def _union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return disjoint, sorted stretches that cover the same time."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(part for part in parts if part[1] > part[0]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _profile(parts: Iterable[tuple[int, int, int]], capacity: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the stepwise sum of what constants take, never more than the capacity."""
-    changes: dict[int, int] = defaultdict(int)
-    for start, end, quantity in parts:
-        if end > start:
-            changes[start] += quantity
-            changes[end] -= quantity
-    level, since = 0, 0
-    for time in sorted(changes):
-        if level > 0 and time > since:
-            yield since, time, min(level, capacity)
-        level += changes[time]
-        since = time
-
-
-def _lowest(level: int, changes: Iterable[tuple[Expression, int]]) -> int:
-    """Return the lowest level that constants alone lead to: facts are not judged again."""
-    lowest = level
-    constants = [(time, change) for time, change in changes if isinstance(time, int)]
-    for _, change in sorted(constants, key=lambda event: (event[0], -event[1])):
-        level += change
-        lowest = min(lowest, level)
-    return lowest

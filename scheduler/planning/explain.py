@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from scheduler.planning.editable import EditableTable
 from scheduler.planning.objective import job_finishes
 from scheduler.planning.plan import Plan, say_duration
 from scheduler.planning.problem import Index, Job, Problem, Step, all_lags
@@ -203,25 +204,40 @@ def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterat
     fixed = {item.step for item in problem.fixed}
     begun = {other.id for other in problem.jobs if any(step.id in fixed for step in other.steps())}
     before = job_finishes(problem, plan)
+    table = EditableTable(problem)
     if answer.holder_job and answer.holder_job != job.id and answer.holder_job not in begun:
-        rest = replace(problem, jobs=tuple(one for one in problem.jobs if one.id != answer.holder_job))
-        found.append(_try(rest, plan, job, answer, f"without job {answer.holder_job}", {}, "without"))
+        change = f"without job {answer.holder_job}"
+        found.append(_try(problem, plan, job, answer, change, {}, "without", table, answer.holder_job))
     if answer.reason == "maintenance":
         devices = tuple(replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices)
         change = f"without the blocked time of {answer.thing}"
         found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}, "open"))
     if job.id not in begun:
-        found.append(_try(problem, plan, job, answer, "if it went first", before, "first"))
+        found.append(_try(problem, plan, job, answer, "if it went first", before, "first", table))
     good = [remedy for remedy in found if remedy is not None and remedy.gain > 0]
     yield from sorted(good, key=lambda remedy: (remedy.cost, -remedy.gain))
 
 
 def _try(
-    problem: Problem, plan: Plan, job: Job, answer: Waiting, change: str, before: dict[str, int], kind: str
+    problem: Problem,
+    plan: Plan,
+    job: Job,
+    answer: Waiting,
+    change: str,
+    before: dict[str, int],
+    kind: str,
+    table: EditableTable | None = None,
+    without: str = "",
 ) -> Remedy | None:
-    """Plan with this job first among the waiting ones and the others as they were."""
-    table, unplaced = repair(problem, plan, ahead=job.id)
+    """Plan with this job first among the waiting ones and the others as they were.
+
+    `table` is one of the problem with nothing but what is fixed, and is left so.
+    """
+    base = None if table is None else table.snapshot()
+    table, unplaced = repair(problem, plan, ahead=job.id, without=without, table=table)
     starts, ends, _ = table.spans()
+    if base is not None:
+        table.restore(base)
     if job.id in unplaced or answer.step not in starts:
         return None
     cost = 0

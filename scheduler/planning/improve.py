@@ -15,9 +15,11 @@ from dataclasses import replace
 
 from scheduler.planning.bounds import lower_bound
 from scheduler.planning.checker import hard_violations
-from scheduler.planning.cpsat import Digest, Expression, ScheduleModel, safe_horizon
+from scheduler.planning.cpsat import Expression, ScheduleModel
+from scheduler.planning.digest import Digest, safe_horizon
 from scheduler.planning.dispatch import dispatch
 from scheduler.planning.flow_bound import joint_flow_bound
+from scheduler.planning.forward import bring_forward
 from scheduler.planning.limits import PLACEMENTS_PER_UNIT, Clock
 from scheduler.planning.neighbourhoods import Neighbourhoods, near_jobs
 from scheduler.planning.objective import IMMINENT_SECONDS, Objective
@@ -26,6 +28,7 @@ from scheduler.planning.policies.base import Request, Spans
 from scheduler.planning.slices import Shop, Slicer
 from scheduler.planning.solver import Answer, Effort
 from scheduler.planning.table import MaskingTable
+from scheduler.planning.tabu import POLL, TabuSearch, is_job_shop
 
 WHOLE_STEPS = 450
 """Up to this many steps to decide, the whole problem is solved at once first; beyond about 20 jobs a single
@@ -34,11 +37,17 @@ NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 SMALL_SHOP = 240
 """Up to this many steps a shop is first given to the solver as a whole."""
+FIRST_SHARE = 0.15
+"""Share of the effort for a first try of the whole shop; what remains after the slices goes to it too."""
+NEAR_PROOF = 0.04
+"""With so small a gap left, the solver gets another go at the whole."""
 LARGE_SHARE = 0.9
 """Share of the effort for slices where the whole is too large to be solved at once."""
 DISPATCH_SHARE = 0.06
 DISPATCH_WORK = 500
 """Share of the effort for dispatching, and what one schedule counts for: table placements."""
+TABU_SHARE, SMALL_TABU_SHARE = 0.75, 0.5
+"""Share of the effort for tabu search where it can be used; a small shop may still be proven."""
 PART_WORK = 1.0
 """Effort for one neighbourhood, about a second of one thread."""
 SLACK = 0.25
@@ -80,23 +89,37 @@ class Improver:
             self._rescue()
         if self.decided and not self.best.objective[0]:
             self._refine()
+            self._forward()
         return self.finished()
+
+    def _forward(self) -> None:
+        """Take the plan with nothing waiting without need, if it is no worse."""
+        spans = bring_forward(self.problem, self.best)
+        if spans is not None:
+            plan = self._plan(*spans)
+            if plan.objective <= self.best.objective and not hard_violations(self.problem, plan):
+                self.best = plan
 
     def _refine(self) -> None:
         shop = Shop.of(self.problem) if self.name == "makespan" and not self.best.objective[1] else None
         small = self.decided <= (SMALL_SHOP if shop else WHOLE_STEPS)
         if small:
-            self._whole(0.5 if shop or len(self.movable) > 2 else 1.0)
+            self._whole(FIRST_SHARE if shop else 0.5 if len(self.movable) > 2 else 1.0)
         elif len(self.movable) > NEAR_JOBS and self.name != "makespan":
             self._near(0.2)
         if self.over():
             return
         if shop:
-            self._slices(shop, 0.7 if small else LARGE_SHARE)
+            self._shop(shop, 0.7 if small and self._near_proof() else LARGE_SHARE)
         elif len(self.movable) > 2:
             self._neighbourhoods()
         if not self.over() and self.decided <= 4 * WHOLE_STEPS:
             self._whole(1.0)
+
+    def _near_proof(self) -> bool:
+        """Whether little is missing to the bound, so that the whole is worth another try."""
+        value = self.best.objective[self.objective.soft_index]
+        return value - self.bound <= NEAR_PROOF * value
 
     def finished(self) -> Plan:
         """Return the best plan with what is proven about it."""
@@ -284,26 +307,36 @@ class Improver:
         effort = Effort(None if counted else 2 * PART_WORK, work, 1, seed, self.over, light=True)
         return model.minimise(value, effort)
 
-    # --- time slices
+    # --- shops and projects
 
-    def _slices(self, shop: Shop, share: float) -> None:
-        """Shorten a shop's or a project's makespan slice by slice, from a dispatched arrangement if that is
-        better."""
+    def _shop(self, shop: Shop, share: float) -> None:
+        """Shorten a shop's or a project's makespan, from a dispatched arrangement if that is better."""
         with self.stage(DISPATCH_SHARE):
-            found = dispatch(shop, self.request.seed, self._dispatched)
+            found = dispatch(shop, self.request.seed, lambda: self._over_after(DISPATCH_WORK))
             if found is not None:
                 self.offer(shop.write(found))
+        if is_job_shop(shop):
+            self._tabu(shop, TABU_SHARE if len(shop.names) > SMALL_SHOP else SMALL_TABU_SHARE)
         with self.stage(share):
-            slicer = Slicer(shop, shop.read(self.best), self.request.seed)
-            while not self.over() and slicer.last > self.bound:
-                before = slicer.last
-                answer = slicer.turn(self.over)
-                self._count(answer)
-                if slicer.last < before:
-                    self.offer(shop.write(slicer.best))
+            self._slices(shop)
 
-    def _dispatched(self) -> bool:
-        self.clock.work += DISPATCH_WORK
+    def _tabu(self, shop: Shop, share: float) -> None:
+        turn = POLL * (2 + len(shop.names) // 60)
+        with self.stage(share):
+            search = TabuSearch(shop, shop.read(self.best), self.request.seed)
+            search.run(lambda: self._over_after(turn), lambda: self.offer(shop.write(search.found())), self.bound)
+
+    def _slices(self, shop: Shop) -> None:
+        """Decide one slice of time after the other anew."""
+        slicer = Slicer(shop, shop.read(self.best), self.request.seed)
+        while not self.over() and slicer.last > self.bound:
+            before = slicer.last
+            self._count(slicer.turn(self.over))
+            if slicer.last < before:
+                self.offer(shop.write(slicer.best))
+
+    def _over_after(self, work: int) -> bool:
+        self.clock.work += work
         return self.over()
 
     # --- taking answers

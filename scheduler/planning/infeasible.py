@@ -8,14 +8,13 @@ without the job becoming possible is the conflict. Every proposal is planned and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from scheduler.planning.checker import hard_violations
 from scheduler.planning.network import LagCycleError, arcs_of, earliest_starts, job_lags, shortest_duration
 from scheduler.planning.plan import Plan, say_duration
 from scheduler.planning.problem import Device, Fixed, Job, Lag, Problem, Step
-from scheduler.planning.table import MaskingTable
+from scheduler.planning.trials import Trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ def explain_infeasible(problem: Problem, job: Job, plan: Plan | None = None) -> 
     single = list(_impossible(problem, job))
     if single:
         return Infeasible(tuple(single))
+    room = _Room(_frame(problem, job, plan), job)
     shortest = {step.id: shortest_duration(step) for step in job.steps()}
     longest = {step.id: max(mode.duration for mode in step.modes) for step in job.steps()}
     arcs = arcs_of(job_lags(job), shortest, longest)
@@ -77,18 +77,17 @@ def explain_infeasible(problem: Problem, job: Job, plan: Plan | None = None) -> 
     except LagCycleError as error:
         rules = tuple(_lag_rule(problem, job, lag) for lag in error.lags)
         found = Infeasible((str(error), *(rule.sentence for rule in rules)), rules)
-        return replace(found, proposal=_proposal(problem, job, plan, rules))
+        return replace(found, proposal=_proposal(room, rules, error.excess))
     last = max((starts[name] + shortest[name] for name in starts), default=0)
     if job.deadline is not None and last > job.deadline:
         say = say_duration(last - job.deadline, problem.tick)
         text = f"even alone, job {job.id} ends {say} after its deadline"
         rules = (Rule("deadline", job.id, job.deadline, text),)
-        return Infeasible((text,), rules, _proposal(problem, job, plan, rules))
-    frame = _frame(problem, job, plan)
-    if _fits(frame, job):
+        return Infeasible((text,), rules, _proposal(room, rules))
+    if room.fits([]):
         return None
-    rules = tuple(_conflict(frame, job))
-    return Infeasible(tuple(rule.sentence for rule in rules), rules, _proposal(problem, job, plan, rules))
+    rules = tuple(_conflict(room))
+    return Infeasible(tuple(rule.sentence for rule in rules), rules, _proposal(room, rules))
 
 
 def _impossible(problem: Problem, job: Job) -> Iterator[str]:
@@ -143,23 +142,34 @@ def _frame(problem: Problem, job: Job, plan: Plan | None) -> Problem:
     return replace(problem, jobs=tuple(jobs), lags=(), fixed=kept)
 
 
-def _fits(frame: Problem, job: Job) -> bool:
-    return _placed(frame, job) is not None
+class _Room:
+    """The laboratory around a job, with and without some of what stands in the way."""
+
+    def __init__(self, frame: Problem, job: Job) -> None:
+        self.frame, self.job = frame, job
+        self._trials: dict[frozenset[tuple[str, str]], Trials] = {}
+
+    def trials(self, rules: Iterable[Rule]) -> Trials:
+        """Return the laboratory without some rules."""
+        gone = [rule for rule in rules if rule.kind in ("job", "queue", "blocked")]
+        key = frozenset((rule.kind, rule.name) for rule in gone)
+        if key not in self._trials:
+            self._trials[key] = Trials(_without(self.frame, self.job, gone)[0], self.job)
+        return self._trials[key]
+
+    def fits(self, rules: list[Rule]) -> bool:
+        """Whether the job has a place if some rules are left out."""
+        return self.trials(rules).fits(_without(self.frame, self.job, rules)[1])
 
 
-def _placed(frame: Problem, job: Job) -> MaskingTable | None:
-    table = MaskingTable(replace(frame, jobs=(*frame.jobs, job)))
-    return table if table.place_job(job.id) is None else None
-
-
-def _conflict(frame: Problem, job: Job) -> list[Rule]:
+def _conflict(room: _Room) -> list[Rule]:
     """Return a smallest set of rules: leaving out any one makes the job possible (deletion filter)."""
-    rules = list(_rules(frame, job))
+    rules, job = list(_rules(room.frame, room.job)), room.job
     out: list[Rule] = []
-    if not _fits(*_without(frame, job, rules)):
+    if not room.fits(rules):
         return [Rule("capacity", job.id, 0, f"job {job.id} collides with itself")]
     for rule in rules:
-        if not _fits(*_without(frame, job, [*out, rule])):
+        if not room.fits([*out, rule]):
             out.append(rule)
     return [rule for rule in rules if rule not in out]
 
@@ -258,23 +268,23 @@ def _set_window(job: Job, rule: Rule, value: int | None) -> Job:
     return replace(job, tasks=tasks, lags=tuple(map(lag_of, job.lags)))
 
 
-def _proposal(problem: Problem, job: Job, plan: Plan | None, rules: tuple[Rule, ...]) -> str:
-    """Return a change of one rule that makes the job possible; it was planned and checked."""
-    frame = _frame(problem, job, plan)
-    kinds = ("window", "deadline", "blocked", "job", "queue")
+def _proposal(room: _Room, rules: tuple[Rule, ...], excess: int = 0) -> str:
+    """Return a change of one rule that makes the job possible; it was planned and checked.
+
+    By `excess` ticks at least a window has to be wider.
+    """
+    kinds, tick = ("window", "deadline", "blocked", "job", "queue"), room.frame.tick
     for rule in sorted((rule for rule in rules if rule.kind in kinds), key=lambda rule: kinds.index(rule.kind)):
         if rule.kind in ("window", "deadline"):
-            value = _least(frame, job, rule)
+            value = _least(room, rule, excess)
             if value is None:
                 continue
             if rule.kind == "window":
                 first, _, second, _ = rule.name.split("|")
-                to, was = say_duration(value, problem.tick), say_duration(rule.value, problem.tick)
+                to, was = say_duration(value, tick), say_duration(rule.value, tick)
                 return f"works if the window from {first} to {second} is {to} instead of {was}"
-            late = say_duration(value - rule.value, problem.tick)
-            return f"works if the deadline is {late} later"
-        changed, same = relax(frame, job, rule, None)
-        if rule.kind not in ("window", "deadline") and _verified(changed, same):
+            return f"works if the deadline is {say_duration(value - rule.value, tick)} later"
+        if room.trials([rule]).verified(room.job):
             what = {
                 "blocked": f"{rule.name} is available",
                 "job": f"job {rule.name} makes room",
@@ -284,34 +294,33 @@ def _proposal(problem: Problem, job: Job, plan: Plan | None, rules: tuple[Rule, 
     return ""
 
 
-def _verified(frame: Problem, job: Job) -> bool:
-    """Whether a job fits, by a plan that the independent checker accepts."""
-    table = _placed(frame, job)
-    if table is None:
-        return False
-    return not hard_violations(table.problem, Plan(*table.spans()))
-
-
-def _least(frame: Problem, job: Job, rule: Rule) -> int | None:
+def _least(room: _Room, rule: Rule, excess: int) -> int | None:
     """Return the least value of a window or deadline that makes the job possible, verified."""
-    table = _placed(*relax(frame, job, rule, None))
+    trials = room.trials([])
+
+    def variant(value: int | None) -> Job:
+        return relax(room.frame, room.job, rule, value)[1]
+
+    table = trials.place(variant(None))
     if table is None:
         return None
     starts, ends, _ = table.spans()
     if rule.kind == "deadline":
         # Placed as early as possible without a deadline: the end is the least one.
-        high = max(ends[step.id] for step in job.steps())
-        return high if _verified(*relax(frame, job, rule, high)) else None
+        high = max(ends[step.id] for step in room.job.steps())
+        return high if trials.verified(variant(high)) else None
     first, first_point, second, second_point = rule.name.split("|")
     high = (ends if second_point == "end" else starts)[second]
     high -= (ends if first_point == "end" else starts)[first]
     low = rule.value
-    if high <= low or not _verified(*relax(frame, job, rule, high)):
+    if excess and trials.verified(variant(low + excess)):
+        return low + excess
+    if high <= low or not trials.fits(variant(high)):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if _fits(*relax(frame, job, rule, middle)):
+        if trials.fits(variant(middle)):
             high = middle
         else:
             low = middle
-    return high if _verified(*relax(frame, job, rule, high)) else None
+    return high if trials.verified(variant(high)) else None

@@ -17,7 +17,9 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 MOST_TRIES = 10
 
 
-def repair(problem: Problem, plan: Plan, *, ahead: str = "") -> tuple[EditableTable, dict[str, str]]:
+def repair(
+    problem: Problem, plan: Plan, *, ahead: str = "", without: str = "", table: EditableTable | None = None
+) -> tuple[EditableTable, dict[str, str]]:
     """Rebuild the table of a problem around an old plan.
 
     Parameters
@@ -28,6 +30,10 @@ def repair(problem: Problem, plan: Plan, *, ahead: str = "") -> tuple[EditableTa
         The plan in force; it may lack steps, and name steps that are gone.
     ahead
         A job that goes before all others that have not begun.
+    without
+        A job that is left out.
+    table
+        One of the problem that holds nothing but what is fixed; made if it is not given.
 
     Returns
     -------
@@ -36,7 +42,7 @@ def repair(problem: Problem, plan: Plan, *, ahead: str = "") -> tuple[EditableTa
     unplaced
         Why others have none, by job.
     """
-    table = EditableTable(problem)
+    table = table or EditableTable(problem)
     wanted = wishes(table, plan)
     begun = {table.units[table.unit_of[fixed.step]].job for fixed in problem.fixed}
     when = {
@@ -44,7 +50,9 @@ def repair(problem: Problem, plan: Plan, *, ahead: str = "") -> tuple[EditableTa
         for job, units in table.job_units.items()
     }
     first = sorted((job.id for job in problem.jobs if job.id in begun), key=lambda job: when[job])
-    rest = sorted((job.id for job in problem.jobs if job.id not in begun), key=lambda job: when[job])
+    rest = sorted(
+        (job.id for job in problem.jobs if job.id not in begun and job.id != without), key=lambda job: when[job]
+    )
     unplaced = _settle(table, first, wanted)
     if ahead in rest:
         rest.remove(ahead)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from scheduler.planning.bounds import flow_bound
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.codec import from_data
+from scheduler.planning.flow_bound import joint_flow_bound
 from scheduler.planning.limits import Limits
 from scheduler.planning.objective import Objective, job_finishes
 from scheduler.planning.plan import Plan
@@ -15,7 +18,7 @@ from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step
 
 SEARCH_S = 0.3
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
-BOUND_S = 0.5
+BOUND_S = 0.2
 PROOF_S = 0.25
 
 
@@ -38,8 +41,7 @@ def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str,
     return {
         "starts": dict(found.starts),
         "objective": list(found.objective),
-        "bound": found.bound,
-        "gap": found.gap,
+        "verdict": {"version": question.get("version", 0), **_judge(problem, plan)},
     }
 
 
@@ -142,13 +144,8 @@ def _on(mode: Mode, like: str, name: str) -> Mode:
     return replace(mode, uses=tuple(Use(name, use.still) if use.device == like else use for use in mode.uses))
 
 
-def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
-    """Say how good the plan is: its objective, and a proven bound of its weighted flow."""
-    import time
-
-    from scheduler.planning.bounds import flow_bound
-    from scheduler.planning.flow_bound import joint_flow_bound
-
+def _judge(problem: Problem, plan: Plan) -> dict[str, Any]:
+    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
     objective = Objective(problem, "lab")
     value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
     end_s = time.monotonic() + BOUND_S

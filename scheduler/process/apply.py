@@ -16,7 +16,7 @@ from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
 from scheduler.process.bench import AwayError
-from scheduler.process.control import JobControl, RefusedError, interrupted, is_ending
+from scheduler.process.control import JobControl, RefusedError, is_ending
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import LiveJob, LiveSample, Unit
@@ -199,6 +199,10 @@ class Requests:
         added = float(given) if amount is not None else float(given) - before
         lot = str(payload.get("lot") or "")[:100]
         self.flow.stocks.refill(self.flow.changes, stock, added, lot, request.actor.get_username())
+        if any(stock in step.consumes for step in self.flow.state.steps.values() if step.waiting):
+            self.flow.plan.mark_stale()
+            self.flow.plan.wanted = True
+            self.flow.grants.wake_all()
 
     def _collect(self, request: Request) -> None:
         sample_id = str(request.payload.get("sample"))
@@ -208,7 +212,7 @@ class Requests:
                 raise RefusedError("the sample is still being worked on")
             for resource in list(live.places):
                 self.flow.give_back(resource, live)
-            if live.job.state == JobState.NEEDS_OPERATOR and not interrupted(live.job):
+            if live.job.state == JobState.NEEDS_OPERATOR and not self.flow.failures.needs_operator(live.job):
                 to = JobState.CANCELLING if is_ending(live.job) else JobState.RUNNING
                 self.flow.changes.job(live.job, to, actor=request.actor.get_username())
             self.flow.settle_job(live.job)

@@ -54,7 +54,6 @@ class Child:
                 "improve": advice.improve,
                 "why": advice.why,
                 "what_if": advice.what,
-                "judge": advice.judge,
                 "feasible": advice.feasible,
             }
             return {**named, **asked[question.get("ask", "improve")](self._problem, self._plan, question)}

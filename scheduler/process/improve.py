@@ -65,14 +65,16 @@ class Improver:
         self._seen = 0
         self._seen_s = 0.0
         self._last_s = 0.0
+        self.verdict: dict[str, Any] | None = None
+        """How good the child has found the plan that it was offered."""
 
     @property
     def pid(self) -> int | None:
         """Process id of the child, if it runs."""
         return self._child.pid if self._child is not None and self._child.poll() is None else None
 
-    def offer(self, plan: Plan, state: LabState, now_s: float) -> None:
-        """Let the child look at the plan if that may pay."""
+    def offer(self, plan: Plan, state: LabState, now_s: float, version: int = 0) -> None:
+        """Let the child look at the plan, which has this version, if that may pay."""
         clock_s = time.monotonic()
         if plan.changes_seen != self._seen:
             self._seen, self._seen_s = plan.changes_seen, clock_s
@@ -94,6 +96,7 @@ class Improver:
         self._number += 1
         question = {
             "number": self._number,
+            "version": version,
             "problem": to_data(problem),
             "plan": to_data(incumbent),
             "policy": self._policy,
@@ -111,6 +114,7 @@ class Improver:
         if "error" in answer:
             log.warning("planner child could not improve the plan", error=answer["error"])
             return False
+        self.verdict = answer.get("verdict")
         if not plan.try_order(answer["starts"], now_s):
             self._budget_s = FIRST_S
             return False

@@ -20,6 +20,8 @@ from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
 from scheduler.process.bench import AwayError, Bench
+from scheduler.process.breaches import Breaches
+from scheduler.process.campaigns import Campaigns
 from scheduler.process.changes import Changes
 from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
@@ -31,12 +33,14 @@ from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
+from scheduler.process.people import People
 from scheduler.process.plan import Plan
 from scheduler.process.predictions import Predictions
 from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
+from scheduler.process.versions import write_verdict
 from scheduler.services.placement import PREVIEWS, placement_key
 
 log = structlog.get_logger("octolab.scheduler")
@@ -84,13 +88,13 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.predictions = Predictions(self.state)
+        self.predictions = Predictions(self.state, self.clock.scale)
         self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
-        self.stocks = Stocks()
+        self.stocks = Stocks(self.state.stocks)
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
-        self.questions = Questions(self.state, self.plan, self.stocks, self.advisor)
+        self.questions = Questions(self.state, self.plan, self.advisor)
         self.manifests = Manifests(self.lab, self.bench)
         self.hosts = Hosts(self.flow, self.bench, self.manifests)
         self.attempts = Attempts(self.flow, self.bench, self.manifests, self.clock.scale)
@@ -99,9 +103,16 @@ class Scheduler:
         self.requests = Requests(self.flow, self.attempts, self.hosts)
         self.attempts.on_policy = self.requests.control.follow_policy
         self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
+        self.people = People(self.flow, self.attempts)
         self.requests.add(self.interlocks.verbs)
+        self.requests.add(self.people.verbs)
+        self.breaches = Breaches(self.flow, self.requests.control)
+        self.requests.add(self.breaches.verbs)
+        self.campaigns = Campaigns(self.flow)
+        self.grants.on_breach = self.breaches.note
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
+        self.people.load(self.lab, self.clock)
         self.stocks.load()
         self.shares.load()
         self.predictions.load()
@@ -175,6 +186,7 @@ class Scheduler:
             self.requests.apply(answers)
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
+            self.campaigns.look()
             self._ask_bench(self._look_at_hosts)
         self._adopt_better_plan(now_s)
         self._grant(now_s)
@@ -203,7 +215,7 @@ class Scheduler:
         self._answer_questions(now_s)
         self._remember()
         if self.improver is not None:
-            self.improver.offer(self.plan, self.state, now_s)
+            self.improver.offer(self.plan, self.state, now_s, self.leadership.plan_version)
 
     # --- parts of a turn
 
@@ -217,6 +229,7 @@ class Scheduler:
                 job.placed = True
                 self.flow.changes.touch(job)
                 new.append(job)
+        self.campaigns.follow(jobs)
         if jobs:
             self.predictions.recall(jobs)
             self.plan.place(jobs, now_s)
@@ -251,6 +264,7 @@ class Scheduler:
                 self.flow.grant(unit)
                 self.standby.follow(unit)
                 started = True
+            self.breaches.ask_all()
             ended = self.standby.end_due(now_s)
             if not (started or ended or self.plan.wanted):
                 return
@@ -264,7 +278,10 @@ class Scheduler:
 
     def _orders(self) -> list[tuple[Unit, Any]]:
         self.attempts.sent(self.flow.dispatched)
-        return [(unit, self._order(unit)) for unit in self.flow.dispatched]
+        for unit in self.flow.dispatched:
+            if unit.person:
+                self.people.ask(unit)
+        return [(unit, self._order(unit)) for unit in self.flow.dispatched if not unit.person]
 
     def _order(self, unit: Unit) -> Any:
         parameters = {member.pk: member.task.parameters for member in unit.first.alive}
@@ -291,17 +308,23 @@ class Scheduler:
                 if not step.job.final:
                     changes.touch(step.job)
         changes.plan_moved = len(moved)
+        self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
         self._moves_written_s = now_s
         moved.clear()
 
     def _adopt_better_plan(self, now_s: float) -> None:
-        if self.improver is not None and self.improver.adopt(self.plan, now_s):
+        if self.improver is None:
+            return
+        if self.improver.adopt(self.plan, now_s):
             self.grants.wake_all()
+        verdict, self.improver.verdict = self.improver.verdict, None
+        if verdict is not None:
+            write_verdict(self.flow.changes, verdict)
 
     def _answer_questions(self, now_s: float) -> None:
         asked = self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []
         answers = self.questions.answer(asked, now_s)
-        said, _ = self.questions.advised()
+        said = self.questions.advised()
         if answers or said:
             self.ringer.events({**answers, **said})
         self.advisor.look()

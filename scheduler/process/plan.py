@@ -20,10 +20,12 @@ from scheduler.planning.objective import Objective
 from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
+from scheduler.process.cycles import cycle_of, is_placeholder
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
 from scheduler.process.shares import Shares, unfair
+from scheduler.process.versions import Versions
 from scheduler.states import JobState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -35,6 +37,8 @@ URGENT_SHARE = 2
 """… or this many, if something waits for true times."""
 ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
+WORTH_CHURN = 0.005
+"""A plan that moves steps of the next hour must be better by this share of the weighted flow."""
 _LAST = float("inf")
 RATIO = 2.0
 """A job may stand behind one of somebody else that weighs up to so many times less …"""
@@ -64,6 +68,7 @@ class Plan:
         self.policy = policy
         self.shares = shares or Shares(state)
         self.predictions = predictions or Predictions(state)
+        self.versions = Versions(state)
         self.stale = False
         self.wanted = False
         """Whether a repair is to be done in this very turn."""
@@ -77,6 +82,8 @@ class Plan:
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
+        self._expected: dict[str, int] = {}
+        """First step of a placeholder's unit → its start in ticks."""
         self._table: MaskingTable | None = None
         self._stills: set[str] = set()
         self._serials = 0
@@ -279,6 +286,7 @@ class Plan:
         finally:
             self._fairly = False
         self._table = table
+        self.versions.made_by("repair")
         self._publish(table, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
@@ -303,7 +311,13 @@ class Plan:
         starts: dict[str, int] = {}
         ends: dict[str, int] = {}
         for step in problem.steps():
-            item, live = fixed.get(step.id), self.state.steps[step.id]
+            item = fixed.get(step.id)
+            if is_placeholder(step.id):
+                if step.id in self._expected:
+                    starts[step.id] = max(problem.now, self._expected[step.id])
+                    ends[step.id] = starts[step.id] + step.modes[0].duration
+                continue
+            live = self.state.steps[step.id]
             if item is not None:
                 starts[step.id], ends[step.id] = item.start, item.end
             elif live.planned_start_s is not None:
@@ -326,10 +340,11 @@ class Plan:
         value = Objective(problem, "lab", incumbent)
         before = value(incumbent.starts, incumbent.ends, incumbent.modes, len(hard_violations(problem, incumbent)))
         after = value(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-        if after >= before or self._unfair(RATIO, plan.starts):
+        if not _worth_it(before, after) or self._unfair(RATIO, plan.starts):
             return False
         log.info("better plan", objective=after, before=before)
         self._table = found
+        self.versions.made_by("search")
         self._publish(found, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
@@ -350,6 +365,9 @@ class Plan:
         return table
 
     def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
+        if is_placeholder(step_id):
+            # Whatever is there already goes before what is only expected.
+            return (_LAST, (order or self._expected).get(step_id, _LAST), cycle_of(step_id))
         step = self.state.steps[step_id]
         job, unit = step.job, step.unit
         if order is not None:
@@ -375,6 +393,8 @@ class Plan:
 
     def _publish(self, table: MaskingTable, jobs: Iterable[LiveJob]) -> None:
         """Give units their order and steps their times. The caller reorders the queues."""
+        jobs = list(jobs)
+        self._note_expected(table, jobs)
         for job in jobs:
             begin_s, finish_s = job.started_s, 0.0
             for step in job.steps:
@@ -390,14 +410,40 @@ class Plan:
                 start_s = seconds(table.start[index] + variant.offsets[at])
                 end_s = start_s + seconds(variant.durations[at])
                 if not step.final and (start_s != step.planned_start_s or end_s != step.planned_end_s):
+                    self.versions.placed(step)
                     step.planned_start_s, step.planned_end_s = start_s, end_s
                     self.moved[step.id] = step
                 if step.waiting and step.unit.first is step:
                     step.unit.order = (start_s, step.unit.order[-1])
                 begin_s = start_s if begin_s is None else min(begin_s, start_s)
                 finish_s = max(finish_s, end_s)
+            self.versions.shifted(job, job.predicted_finish_s)
             job.predicted_start_s = begin_s
             job.predicted_finish_s = finish_s or None
+
+    def _note_expected(self, table: MaskingTable, jobs: list[LiveJob]) -> None:
+        """Remember where the placeholders of some jobs stand."""
+        expecting = {job.id for job in jobs if job.expects}
+        if len(jobs) == len(self.state.jobs):
+            self._expected.clear()
+        if not expecting:
+            return
+        for unit in table.units:
+            placed = unit.job in expecting and table.start[unit.index] != UNPLACED
+            if placed and unit.steps and is_placeholder(unit.steps[0]):
+                self._expected[unit.steps[0]] = table.start[unit.index]
+
+
+def _worth_it(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether a plan is better, and by enough if it moves what is about to start: people are ready for that.
+
+    Both are the tuples of :mod:`scheduler.planning.objective`: broken rules, windows, flow, makespan, churn.
+    """
+    if after >= before:
+        return False
+    if after[:2] < before[:2] or after[-1] <= before[-1]:
+        return True
+    return before[2] - after[2] >= WORTH_CHURN * before[2]
 
 
 def _puts_away(step: LiveStep) -> bool:

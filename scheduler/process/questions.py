@@ -14,7 +14,6 @@ from scheduler.process.live import LabState
 from scheduler.process.plan import Plan
 from scheduler.process.problem import make_job, seconds, tick_of
 from scheduler.process.reasons import next_unit, reason
-from scheduler.process.stocks import Stocks
 from scheduler.services.placement import reply_key
 
 log = structlog.get_logger("octolab.scheduler")
@@ -26,10 +25,9 @@ _LENGTHS = ("gain", "cost", "makespan", "makespan_before", "flow", "flow_before"
 class Questions:
     """Answers, or has answered, what is asked over Redis."""
 
-    def __init__(self, state: LabState, plan: Plan, stocks: Stocks, advisor: Advisor | None) -> None:
+    def __init__(self, state: LabState, plan: Plan, advisor: Advisor | None) -> None:
         self.state = state
         self.plan = plan
-        self.stocks = stocks
         self.advisor = advisor
         if advisor is not None:
             advisor.forget()
@@ -54,19 +52,14 @@ class Questions:
                 found[reply_key(str(question.get("id")))] = said
         return found
 
-    def advised(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Return what the advisor has said: to people, by their lists; and to us."""
-        people: dict[str, Any] = {}
-        own: list[dict[str, Any]] = []
+    def advised(self) -> dict[str, Any]:
+        """Return what the advisor has said, by the lists at which that is awaited."""
+        found = {}
         for said in self.advisor.answers() if self.advisor is not None else ():
-            name = str(said.pop("id", ""))
-            if name.startswith("judge"):
-                own.append({**said, "id": name})
-            else:
-                if "error" in said:
-                    log.warning("the advisor could not answer", error=said["error"])
-                people[reply_key(name)] = in_seconds(said)
-        return people, own
+            if "error" in said:
+                log.warning("the advisor could not answer", error=said["error"])
+            found[reply_key(str(said.pop("id", "")))] = in_seconds(said)
+        return found
 
     def _why(self, question: dict[str, Any], now_s: float) -> dict[str, Any] | None:
         job = self.state.jobs.get(str(question["job"]))
@@ -75,7 +68,7 @@ class Questions:
         unit = next_unit(job, question.get("step"))
         if unit is None:
             return {"reason": "under_way" if any(not step.final for step in job.steps) else "over", "thing": ""}
-        said = reason(self.state, self.stocks, unit, now_s)
+        said = reason(self.state, unit, now_s)
         if said is None and self.advisor is not None:
             step = unit.first.id
             self.advisor.ask({"id": question["id"], "ask": "why", "step": step}, self.plan, now_s)

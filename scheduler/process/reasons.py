@@ -10,7 +10,6 @@ from typing import Any
 
 from scheduler.process.grants import downstream_devices
 from scheduler.process.live import LabState, LiveDevice, LiveJob, Unit
-from scheduler.process.stocks import Stocks
 from scheduler.states import STEP_FINAL, StepState
 
 _UNDER_WAY = (StepState.GRANTED, StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED)
@@ -24,7 +23,7 @@ def next_unit(job: LiveJob, step_id: str | None) -> Unit | None:
     return min(waiting, key=lambda unit: unit.order, default=None)
 
 
-def reason(state: LabState, stocks: Stocks, unit: Unit, now_s: float) -> dict[str, Any] | None:
+def reason(state: LabState, unit: Unit, now_s: float) -> dict[str, Any] | None:
     """Return why a unit does not start, if that is no matter of the plan."""
     step = unit.first
     if step.state in STEP_FINAL:
@@ -49,10 +48,8 @@ def reason(state: LabState, stocks: Stocks, unit: Unit, now_s: float) -> dict[st
     if state.manifests[step.module] != unit.job.manifests.get(step.module):
         return {"reason": "changed", "thing": step.module}
     for one in unit.steps:
-        for stock, amount in one.consumes.items():
-            level = stocks.level(stock)
-            if level is not None and level < amount * (1 - 1e-9):
-                return {"reason": "stock", "thing": stock, "level": level, "needs": amount}
+        if (stock := state.short_of(one)) is not None:
+            return {"reason": "stock", "thing": stock, "level": state.stocks[stock], "needs": one.consumes[stock]}
     if step.not_before_s > now_s:
         return {"reason": "retry", "thing": "", "until_lab_s": step.not_before_s, "text": step.reason}
     return None

@@ -6,6 +6,7 @@ In a lab with real devices nothing of this happens.
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from django.conf import settings
@@ -31,7 +32,8 @@ def take_away(sample: Sample) -> None:
 
 def restock(stock: Stock, level: float) -> None:
     """Bring a stock to a level (its unit)."""
-    _do(do="restock", stock=stock.solution or stock.id, level=level)
+    if math.isfinite(level):
+        _do(do="restock", stock=stock.solution or stock.id, level=level)
 
 
 def _do(**order: Any) -> None:

@@ -46,6 +46,10 @@ def sample(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | N
     return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"sample_id": world.sample.pk}, body)
 
 
+def step(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | None = None) -> Case:
+    return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"step_id": world.step.pk}, body)
+
+
 def team(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | None = None, **arguments: Any) -> Case:
     return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"slug": "team", **arguments}, body)
 
@@ -106,6 +110,7 @@ CASES: dict[str, Case] = {
     "GET jobs/<uuid:job_id>/standing": job(200),
     "GET jobs/<uuid:job_id>/metrics": job(200),
     "GET metrics/predictions": Case(200),
+    "GET plan/versions": Case(200),
     "POST plan/what-if": Case(422, body={"lose": ["no such device"]}),
     "GET jobs/<uuid:job_id>/why": job(200),
     "GET jobs/<uuid:job_id>/results": file(200),
@@ -158,6 +163,10 @@ CASES: dict[str, Case] = {
     "GET estop": Case(200),
     "POST estop": Case(200, body={"scope": "lab"}),
     "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
+    "GET steps/waiting": Case(200),
+    "GET steps/<uuid:step_id>": step(200),
+    # The step of the cast is an instrument's: nobody may answer it, but those in charge are told why.
+    "POST steps/<uuid:step_id>/answer": step(409, IN_CHARGE, {"values": {}}),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
         OPERATORS,

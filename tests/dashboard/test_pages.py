@@ -145,14 +145,25 @@ def test_names_are_text_everywhere(world: World, signed_in: Browser) -> None:
         assert "<script>alert" not in client.get(page).content.decode(), page
 
 
+@pytest.mark.parametrize("wrong", [{"scopes": ["root"]}, {"scopes": []}, {"project": "theirs"}, {"project": "../x"}])
+def test_a_token_that_cannot_be_is_not_made(world: World, signed_in: Browser, wrong: dict[str, Any]) -> None:
+    before = Token.objects.count()
+    client = signed_in("owner")
+    client.post("/account/tokens", {"name": "x", "scopes": ["jobs:read"], **wrong})
+    assert Token.objects.count() == before
+    assert 'class="note bad' in client.get("/account").content.decode()
+
+
 def test_a_new_token_is_shown_once_and_can_be_revoked(world: World, signed_in: Browser) -> None:
     client = signed_in("owner")
-    shown = client.post("/account/tokens", {"name": "notebook", "days": "30"}).content.decode()
+    wish = {"name": "notebook", "days": "30", "scopes": ["jobs:read", "devices:read"], "project": "team", "agent": "on"}
+    shown = client.post("/account/tokens", wish).content.decode()
     secret = re.search(r"<code>(octolab_[^<]+)</code>", shown)
     assert secret is not None
     assert secret[1] not in client.get("/account").content.decode()
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {secret[1]}"}).status_code == 200
     token = Token.objects.get(user=world.owner.user, name="notebook")
+    assert (token.scopes, token.project, token.agent) == (["jobs:read", "devices:read"], world.project, True)
     assert signed_in("outsider").post(reverse("account-revoke", args=[token.pk])).status_code == 404
     assert client.post(reverse("account-revoke", args=[token.pk])).status_code == 302
     assert not Token.objects.filter(pk=token.pk).exists()

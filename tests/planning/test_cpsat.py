@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.planning.checker import hard_violations
-from scheduler.planning.cpsat import Digest, ScheduleModel, safe_horizon
+from scheduler.planning.cpsat import ScheduleModel
+from scheduler.planning.digest import Digest, safe_horizon
 from scheduler.planning.objective import Objective
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies import make_plan

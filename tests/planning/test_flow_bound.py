@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.planning.bounds import flow_bound
-from scheduler.planning.cpsat import Digest, ScheduleModel, safe_horizon
+from scheduler.planning.cpsat import ScheduleModel
+from scheduler.planning.digest import Digest, safe_horizon
 from scheduler.planning.flow_bound import joint_flow_bound
 from scheduler.planning.policies import make_plan
 from scheduler.planning.problem import Device, Problem

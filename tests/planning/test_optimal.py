@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.codec import dump_plan
-from scheduler.planning.cpsat import Digest, ScheduleModel, safe_horizon
+from scheduler.planning.cpsat import ScheduleModel
+from scheduler.planning.digest import Digest, safe_horizon
 from scheduler.planning.limits import Limits
 from scheduler.planning.network import alone
 from scheduler.planning.policies import make_plan

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.scheduler.harness import wait_until
+from tests.scheduler.harness import PATIENCE_S, wait_until
 from tests.scheduler.world import World
 
 
@@ -40,12 +40,11 @@ def test_the_scheduler_killed_at_random_moments(world: World) -> None:
         scheduler.wait()
         scheduler = world.start_scheduler()
     world.wait_for_all()
-    wait_until(lambda: world.query("SELECT DISTINCT state FROM scheduler_device") == [("idle",)])
     world.check(jobs)
     # All may be done before the last one has come up; it can only end in good order once it has.
     wait_until(lambda: f":{scheduler.pid}:" in world.leader()[1])
     scheduler.terminate()
-    assert scheduler.wait(20) == 0
+    assert scheduler.wait(PATIENCE_S) == 0
 
 
 def test_redis_emptied_and_killed_in_the_middle(world: World) -> None:
@@ -80,19 +79,21 @@ def test_two_schedulers_take_turns(world: World) -> None:
     second = world.start_scheduler()
     jobs = len(world.submit(10))
     world.wait_for_all()
-    assert world.preview() == pytest.approx([60, 2])
+    length_s, steps = world.preview()
+    # No less than what the job says; more if what was just done took longer, as on a busy machine.
+    assert (length_s >= 59.9, steps) == (True, 2)
     assert world.leader()[0] == 1
     # A scheduler that is dead is replaced at once; one that hangs, after its lease; it writes nothing more.
     first.kill()
     first.wait()
-    wait_until(lambda: world.leader()[0] == 2, 30)
+    wait_until(lambda: world.leader()[0] == 2)
     third = world.start_scheduler()
     second.send_signal(signal.SIGSTOP)
     jobs += len(world.submit(10))
-    wait_until(lambda: world.leader()[0] == 3, 30)
+    wait_until(lambda: world.leader()[0] == 3)
     second.send_signal(signal.SIGCONT)
-    assert second.wait(20) != 0
+    assert second.wait(PATIENCE_S) != 0
     world.wait_for_all()
     world.check(jobs)
     third.terminate()
-    assert third.wait(20) == 0
+    assert third.wait(PATIENCE_S) == 0

@@ -16,7 +16,7 @@ def ask(bench: Bench, prepared: dict[str, Any]) -> dict[str, Any]:
     scheduler = bench.scheduler
     said = scheduler.questions.answer([{**prepared, "id": "q"}], bench.clock.now())
     if not said:
-        wait_until(lambda: said.update(scheduler.questions.advised()[0]) or said, 60)
+        wait_until(lambda: said.update(scheduler.questions.advised()) or said, 60)
     found: dict[str, Any] = said[reply_key("q")]
     return found
 

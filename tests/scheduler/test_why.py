@@ -18,7 +18,7 @@ def ask(bench: Bench, job: models.Job, step: models.Step | None = None) -> dict[
     scheduler = bench.scheduler
     said = scheduler.questions.answer([question], bench.clock.now())
     if not said:
-        wait_until(lambda: said.update(scheduler.questions.advised()[0]) or said, 60)
+        wait_until(lambda: said.update(scheduler.questions.advised()) or said, 60)
     found: dict[str, Any] = said[reply_key("q")]
     return found
 

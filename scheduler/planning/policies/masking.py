@@ -9,7 +9,7 @@ project is tied together by maximum lags.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.planning.limits import Clock
 from scheduler.planning.network import alone
@@ -29,10 +29,15 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
 FIRST_PART = 0.5
 """Share of the limit for whole groups; the rest goes to single units."""
+MOST_LISTED = 600
+"""Up to this many steps a flow is also dispatched step by step: beyond, one list costs too much to repair."""
 
 
-def plan(request: Request) -> Plan:
-    """Insert, search within the limits, and return the best plan found or the incumbent."""
+def plan(request: Request, *, tight: bool = True) -> Plan:
+    """Insert, search within the limits, and return the best plan found or the incumbent.
+
+    What was searched for is worth a good bound, unless `tight` is false.
+    """
     clock = Clock(request.limits)
     incumbent = None if request.incumbent is None else rejudge(request, request.incumbent)
     if not any(step.id for step in request.problem.steps()):
@@ -45,7 +50,12 @@ def plan(request: Request) -> Plan:
         if listed and not clock.over():
             start = _as_list(request, start, clock)
             _search(request, start, incumbent, 1.0)
-    return better(_finish(request, start), incumbent)
+    found = _finish(request, start, tight=tight and request.limits.bounded)
+    best = better(found, incumbent)
+    if best.bound is not None and found.bound is not None and found.bound > best.bound:
+        value = best.objective[2]
+        best = replace(best, bound=found.bound, gap=max(0.0, (value - found.bound) / value))
+    return best
 
 
 @dataclass(slots=True)
@@ -64,7 +74,8 @@ def _arrangements(request: Request) -> list[str]:
     """Return which kinds of order to try; the best one is searched on."""
     if request.objective == "makespan":
         return ["jobs", "units", "list"] if len(request.problem.jobs) == 1 else ["jobs", "units"]
-    return ["jobs"]
+    steps = sum(1 for _ in request.problem.steps())
+    return ["jobs", "list"] if request.limits.bounded and steps <= MOST_LISTED else ["jobs"]
 
 
 def _start(request: Request, arrange: str, clock: Clock) -> _Start:
@@ -110,7 +121,7 @@ def _search(request: Request, start: _Start, incumbent: Plan | None, until: floa
     )
 
 
-def _finish(request: Request, start: _Start) -> Plan:
+def _finish(request: Request, start: _Start, *, tight: bool) -> Plan:
     table = start.table
     start.evaluate.snapshots = {}
     start.evaluate(start.order)
@@ -120,7 +131,7 @@ def _finish(request: Request, start: _Start) -> Plan:
             refusal = table.place([index for index in group.units if table.start[index] == UNPLACED])
             if refusal is not None:
                 unplaced[table.units[group.units[0]].job] = say_refusal(table, refusal)
-    return judge(request, table.spans(), "masking", unplaced)
+    return judge(request, table.spans(), "masking", unplaced, tight=tight)
 
 
 def _groups(table: MaskingTable, arrange: str) -> list[Group]:
@@ -165,6 +176,8 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
     """Return orders to start from, most promising first."""
     problem = request.problem
     numbers = range(len(groups))
+    if arrange == "list" and request.objective != "makespan":
+        return _dispatched(request, table, groups)
     if arrange != "jobs":
         tail = tails(table)
         rank = [max(tail[index] for index in group.units) for group in groups]
@@ -189,6 +202,24 @@ def _orders(request: Request, table: MaskingTable, groups: list[Group], arrange:
     work = _busiest_work(table, groups)
     orders.append(sorted(numbers, key=lambda n: (first[n], jobs[n].release + 3 * work[n] / weight[n], n)))
     orders.append(sorted(numbers, key=lambda n: (first[n], work[n] / weight[n], n)))
+    if any(not late for late in first):
+        orders.append(sorted(numbers, key=lambda n: (work[n] / weight[n], n)))
+    return orders
+
+
+def _dispatched(request: Request, table: MaskingTable, groups: list[Group]) -> list[Sequence[int]]:
+    """Return orders of single units: as in the plan in force, and with the least left of a job first."""
+    orders: list[Sequence[int]] = []
+    first = [table.units[group.units[0]].steps[0] for group in groups]
+    if request.incumbent is not None:
+        starts = request.incumbent.starts
+        orders.append(sorted(range(len(groups)), key=lambda n: (starts.get(first[n], 1 << 60), n)))
+    tail, left = tails(table), [0] * len(request.problem.jobs)
+    for group in groups:
+        left[group.job] = max(left[group.job], tail[group.units[0]])
+    weight = [max(1, job.weight) for job in request.problem.jobs]
+    rank = [-left[group.job] // weight[group.job] for group in groups]
+    orders.append(dispatch_order(table, groups, rank))
     return orders
 
 

@@ -1,0 +1,78 @@
+"""What each published plan has changed, and what it was judged by: kept for audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from octolab.rows import insert_rows
+from scheduler.models import PlanVersion
+from scheduler.process.changes import Changes
+from scheduler.process.live import LabState, LiveJob, LiveStep
+from scheduler.process.problem import seconds
+
+METHODS = ("insert", "repair", "search")
+"""How plans are made, the greatest change last."""
+_COLUMNS = (
+    "version", "made_at", "lab_s", "method", "steps_moved", "steps_added", "worst_job", "worst_shift_s", "objective",
+    "weights",
+)  # fmt: skip
+
+
+class Versions:
+    """Collects what has changed since the plan was last written."""
+
+    def __init__(self, state: LabState) -> None:
+        self.state = state
+        self._method = METHODS[0]
+        self._added: set[str] = set()
+        self._finishes: dict[str, float] = {}
+
+    def made_by(self, method: str) -> None:
+        """Note how the plan was changed."""
+        self._method = max(self._method, method, key=METHODS.index)
+
+    def placed(self, step: LiveStep) -> None:
+        """Note that a step gets a place, perhaps another one."""
+        if step.planned_start_s is None:
+            self._added.add(step.id)
+
+    def shifted(self, job: LiveJob, before_s: float | None) -> None:
+        """Note when a job was to finish until now."""
+        if before_s is not None:
+            self._finishes.setdefault(job.id, before_s)
+
+    def write(self, changes: Changes, version: int, moved: Mapping[str, LiveStep]) -> None:
+        """Have the version written with the turn's other changes."""
+        jobs = self.state.jobs
+        shifts = {
+            name: (jobs[name].predicted_finish_s or 0.0) - before_s
+            for name, before_s in self._finishes.items()
+            if name in jobs and jobs[name].predicted_finish_s is not None
+        }
+        worst = max(shifts, key=lambda name: shifts[name], default=None)
+        added = len(self._added & moved.keys())
+        # A new job's place changes nothing of the others, so neither do their weights.
+        weighed = {step.job.id: step.job for step in moved.values()} if self._method == METHODS[0] else jobs
+        weights = {name: job.plan_weight for name, job in weighed.items() if job.started_s is None and not job.final}
+        row: tuple[Any, ...] = (
+            version, changes.at, changes.lab_s, self._method, len(moved) - added, added, worst,
+            0.0 if worst is None else round(shifts[worst], 3), [], weights,
+        )  # fmt: skip
+        changes.writes.append(partial(insert_rows, PlanVersion, _COLUMNS, [row]))
+        self._method = METHODS[0]
+        self._added.clear()
+        self._finishes.clear()
+
+
+def write_verdict(changes: Changes, verdict: Mapping[str, Any]) -> None:
+    """Have written how good the planner child has found a version to be."""
+    hard, windows, flow, end, churn = verdict["objective"]
+    values = {
+        "objective": [hard, windows, seconds(flow), seconds(end), seconds(churn)],
+        "bound_s": seconds(verdict["bound"]),
+        "gap": round(verdict["gap"], 6),
+    }
+    found = PlanVersion.objects.filter(version=verdict["version"])
+    changes.writes.append(lambda: found.update(**values))
