@@ -36,7 +36,7 @@ WHOLE_STEPS = 450
 model does not find improvements any more."""
 NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
-SMALL_SHOP = 240
+TINY_SHOP, SMALL_SHOP = 120, 240
 """Up to this many steps a shop is first given to the solver as a whole."""
 FIRST_SHARE = 0.15
 """Share of the effort for a first try of the whole shop; what remains after the slices goes to it too."""
@@ -105,7 +105,7 @@ class Improver:
         shop = Shop.of(self.problem) if self.name == "makespan" and not self.best.objective[1] else None
         small = self.decided <= (SMALL_SHOP if shop else WHOLE_STEPS)
         if small:
-            self._whole(FIRST_SHARE if shop else 0.5 if len(self.movable) > 2 else 1.0)
+            self._whole(self._first_share(shop))
         elif len(self.movable) > NEAR_JOBS and self.name != "makespan":
             self._near(0.2)
         if self.over():
@@ -116,6 +116,12 @@ class Improver:
             self._neighbourhoods()
         if not self.over() and self.decided <= 4 * WHOLE_STEPS:
             self._whole(1.0)
+
+    def _first_share(self, shop: Shop | None) -> float:
+        """Return the share for a first try of the whole: small shops of devices alone are often proven."""
+        if shop is None:
+            return 0.5 if len(self.movable) > 2 else 1.0
+        return 0.5 if self.decided <= TINY_SHOP and not shop.capacities else FIRST_SHARE
 
     def _near_proof(self) -> bool:
         """Whether little is missing to the bound, so that the whole is worth another try."""
