@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modules.contract.messages import Order
 from scheduler import models
 from scheduler.services.standing import standing
 from tests.scheduler.harness import Bench, S, make_job, make_user
@@ -36,6 +37,29 @@ def test_a_flood_delays_the_other_s_job_by_one_running_task(bench: Bench) -> Non
     assert light[0].predicted_start_lab_s <= 100 + 600 + 5
     drain(bench, *many, *light)
     assert starts(*many, *light).index("light0") == 1
+
+
+def test_a_flood_of_five_hundred_delays_the_other_s_job_by_one_running_task(bench: Bench) -> None:
+    many = flood(bench, "flood", 500)
+    orders: list[Order] = []
+    for _ in range(50):
+        bench.turn()
+        orders += bench.host.claim()
+        if orders:
+            break
+    [running] = orders
+    bench.host.start(running)
+    bench.turn(300.0)
+    assert models.Job.objects.filter(pk__in=[job.pk for job in many], started_lab_s__isnull=False).count() == 1
+    came_s = bench.clock.now()
+    light = flood(bench, "light", 1)
+    drain(bench, *light)
+    light[0].refresh_from_db()
+    begun = models.Job.objects.filter(pk__in=[job.pk for job in many], started_lab_s__isnull=False)
+    assert light[0].started_lab_s is not None
+    assert begun.filter(started_lab_s__lt=light[0].started_lab_s).count() == 1, "the one that was running"
+    # The bench's host looks every 300 s.
+    assert light[0].started_lab_s - came_s <= 600 + 300
 
 
 def test_two_floods_alternate(bench: Bench) -> None:
