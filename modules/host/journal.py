@@ -89,6 +89,8 @@ class Journal:
         self._segments: list[int] = []
         self._number = 0
         self._shipped = self._read_shipped()
+        # Numbers are never used again, even if a full disk did not take the records that were shipped last.
+        self._number = self._shipped
 
     # ------------------------------------------------------------------ the past
 

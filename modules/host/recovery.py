@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_PREVIOUS = 50
 REASON = "the host ended while the step was running"
+ENDED_BY_HOSTS = frozenset({"completed", "failed", "aborted"})
+"""States in which nobody but its host closes an attempt."""
 NO_JOURNAL = "not known: the host's journal is missing"
 
 
@@ -89,7 +91,16 @@ def close_what_was_left(journal: Journal, store: DocumentStore, past: Past, host
         for record in store.find("attempts", {"state": {"$in": OPEN_STATES}})
         if record["host"] == host and record["_id"] not in known
     ]
+    # With a full disk, what happened may have reached the store without having been in the journal.
+    stored = {record["_id"]: record for record in store.find_ids("attempts", past.open)}
+    runs = [uid for left in past.open.values() for uid in left.runs]
+    stopped = {stop["run_start"] for stop in store.find("run_stops", {"run_start": {"$in": runs}})} if runs else set()
     for attempt_id, left in past.open.items():
+        left.runs = [uid for uid in left.runs if uid not in stopped]
+        record = stored.get(attempt_id)
+        if record is not None and record["nonce"] == left.nonce and record["state"] in ENDED_BY_HOSTS:
+            journal.append({"k": "drop", "id": attempt_id})
+            continue
         _close(journal, attempt_id, left.nonce, left, touched=bool(left.commands), lab_s=lab_s)
     for record in only_in_store:
         # with the journal at hand, a claim that is not in it sent no command

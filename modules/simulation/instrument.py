@@ -171,15 +171,16 @@ class SimulatedInstrument:
         return True
 
     def tidy(self) -> None:
-        """Let a person put it aside.
+        """Let a person put it aside; what has stalled is switched off before.
 
         Raises
         ------
         ValueError
             If it moves: nobody reaches into that.
         """
-        if self.moving:
+        if self.motion is not None and math.isfinite(self.motion.ends):
             raise ValueError(f"{self.id} moves")
+        self.halt()
         self.put_aside()
         self._changed()
 

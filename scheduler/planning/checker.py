@@ -17,13 +17,17 @@ from scheduler.planning.problem import Device, Index, Job, Lag, Problem, Resourc
 
 Kind = Literal[
     "missing", "unknown", "mode", "duration", "past", "release", "deadline", "fixed", "lag_min", "lag_max",
-    "window", "device", "still", "blocked", "hold", "capacity", "setting", "setup", "batch", "stock",
+    "window", "device", "still", "blocked", "hold", "capacity", "setting", "setup", "batch", "stock", "fact",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken rule; `amount` says by how much, in ticks or units. Only a ``window`` is soft."""
+    """A broken rule; `amount` says by how much, in ticks or units.
+
+    A ``window`` is soft. A ``fact`` is what began before any plan could help it, e.g. more open holds than
+    there are places: it forbids no plan.
+    """
 
     kind: Kind
     sentence: str
@@ -33,7 +37,7 @@ class Violation:
     @property
     def hard(self) -> bool:
         """Whether a plan with this violation must not be used."""
-        return self.kind != "window"
+        return self.kind not in ("window", "fact")
 
     def __str__(self) -> str:
         return self.sentence
@@ -50,6 +54,7 @@ class _Span:
     still: bool = False
     family: str | None = None
     quantity: int = 1
+    begun: bool = False
 
     @property
     def name(self) -> str:
@@ -240,7 +245,8 @@ class _Checker:
                 if hold.first in self.placed and hold.last in self.placed:
                     fixed = hold.first in self.index.fixed and hold.last in self.index.fixed
                     steps = (hold.first, hold.last) if hold.first != hold.last else (hold.first,)
-                    span = _Span(self.start[hold.first], self.end[hold.last], steps, fixed)
+                    begun = hold.first in self.index.fixed
+                    span = _Span(self.start[hold.first], self.end[hold.last], steps, fixed, begun=begun)
                     span.quantity = hold.quantity
                     yield hold, span
 
@@ -257,7 +263,7 @@ class _Checker:
         for name in self.placed:
             for demand in self.index.step[name].modes[self.plan.modes[name]].demands:
                 fixed = name in self.index.fixed
-                span = _Span(self.start[name], self.end[name], (name,), fixed, quantity=demand.quantity)
+                span = _Span(self.start[name], self.end[name], (name,), fixed, quantity=demand.quantity, begun=fixed)
                 spans[demand.resource].append(span)
         for resource in self.problem.resources:
             yield from self.capacity(resource, spans[resource.id])
@@ -265,7 +271,7 @@ class _Checker:
     def capacity(self, resource: Resource, spans: list[_Span]) -> Iterator[Violation]:
         spans = [span for span in spans if span.end > span.start and span.quantity]
         for span in spans:
-            if span.quantity > resource.capacity and not span.fixed:
+            if span.quantity > resource.capacity and not span.begun:
                 text = f"{span.name} needs {span.quantity} of {resource.id}, only {resource.capacity} exist"
                 yield Violation("capacity", text, span.steps, span.quantity - resource.capacity)
         points = sorted({span.start for span in spans} | {outage.start for outage in resource.outages})
@@ -289,7 +295,8 @@ class _Checker:
             if over > 0 and any(not span.fixed for span in active.values()):
                 names = tuple(dict.fromkeys(step for span in active.values() for step in span.steps))
                 text = f"at {point} {total} of {resource.id} are needed, {resource.capacity - missing} are there"
-                yield Violation("capacity", f"{text} ({', '.join(sorted(names))})", names, over)
+                kind: Kind = "fact" if all(span.begun for span in active.values()) else "capacity"
+                yield Violation(kind, f"{text} ({', '.join(sorted(names))})", names, over)
 
     def settings(self) -> Iterator[Violation]:
         spans: dict[str, list[_Span]] = defaultdict(list)

@@ -22,6 +22,9 @@ from scheduler.planning.plan import Plan
 from scheduler.planning.policies import POLICIES, UnknownPolicyError, make_plan
 from scheduler.planning.problem import Problem, ProblemError
 
+PUBLIC_DATA = (Path("benchmarks"), Path("..") / "shared" / "benchmarks")
+"""Where the public instances may lie, seen from the working directory."""
+
 app = typer.Typer(help="Plan laboratory work: a problem in, a checked plan out.", no_args_is_help=True)
 console = Console()
 errors = Console(stderr=True)
@@ -216,22 +219,38 @@ def show(
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or `list`.")] = "list",
-    data: Annotated[Path | None, typer.Option(help="Folder with the public instances.")] = None,
-    cpu: Annotated[float, typer.Option(help="CPU seconds for each planning call.")] = 5.0,
-    policy: Annotated[str, typer.Option(help="Policy that is measured.")] = "masking",
+    suite: Annotated[str, typer.Argument(help="Name of a suite, `list`, or `all`.")] = "all",
+    data: Annotated[
+        Path | None, typer.Option(envvar="OCTOLAB_BENCHMARKS", help="Folder with the public instances.")
+    ] = None,
+    cpu: Annotated[float | None, typer.Option(help="CPU seconds for each planning call; else what fits.")] = None,
+    policy: Annotated[str, typer.Option(help="Policy that is measured.")] = "optimal",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of random loads.")] = 2,
+    count: Annotated[int, typer.Option(min=1, help="Problems whose improver is killed.")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """Measure planners and print ours, the baselines and the best known values side by side."""
     from scheduler.planning.bench import SUITES, Settings
 
-    if suite == "list" or suite not in SUITES:
+    if suite != "all" and suite not in SUITES:
         for name, entry in SUITES.items():
-            console.print(f"[bold]{name:12}[/bold] {(entry.__doc__ or '').splitlines()[0]}")
+            text = (entry.run.__doc__ or "").splitlines()[0]
+            console.print(f"[bold]{name:12}[/bold] about {entry.minutes:4.1f} CPU min  {text}", highlight=False)
         raise typer.Exit(0 if suite == "list" else 2)
-    table = SUITES[suite](Settings(data, cpu, policy, seeds, console))
+    data = data or next((path for path in PUBLIC_DATA if path.is_dir()), None)
+    tables = {}
+    for name in SUITES if suite == "all" else (suite,):
+        entry = SUITES[name]
+        if entry.public_data and data is None:
+            errors.print(f"{name} needs --data, the folder with the published benchmarks: skipped")
+            continue
+        begin = time.process_time()
+        table = entry.run(Settings(data, entry.cpu if cpu is None else cpu, policy, seeds, count, console))
+        table.notes.append(f"{name}: {time.process_time() - begin:.0f} CPU s")
+        tables[name] = table.data()
+        if not as_json:
+            table.show(console)
     if as_json:
-        typer.echo(json.dumps(table.data()))
-    else:
-        table.show(console)
+        typer.echo(json.dumps(tables if suite == "all" else tables.get(suite, {})))
+    if not tables:
+        raise typer.Exit(2)

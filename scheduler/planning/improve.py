@@ -37,13 +37,17 @@ NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 SMALL_SHOP = 240
 """Up to this many steps a shop is first given to the solver as a whole."""
+FIRST_SHARE = 0.15
+"""Share of the effort for a first try of the whole shop; what remains after the slices goes to it too."""
+NEAR_PROOF = 0.04
+"""With so small a gap left, the solver gets another go at the whole."""
 LARGE_SHARE = 0.9
 """Share of the effort for slices where the whole is too large to be solved at once."""
 DISPATCH_SHARE = 0.06
 DISPATCH_WORK = 500
 """Share of the effort for dispatching, and what one schedule counts for: table placements."""
-TABU_SHARE = 0.75
-"""Share of the effort for tabu search where it can be used."""
+TABU_SHARE, SMALL_TABU_SHARE = 0.75, 0.5
+"""Share of the effort for tabu search where it can be used; a small shop may still be proven."""
 PART_WORK = 1.0
 """Effort for one neighbourhood, about a second of one thread."""
 SLACK = 0.25
@@ -100,17 +104,22 @@ class Improver:
         shop = Shop.of(self.problem) if self.name == "makespan" and not self.best.objective[1] else None
         small = self.decided <= (SMALL_SHOP if shop else WHOLE_STEPS)
         if small:
-            self._whole(0.5 if shop or len(self.movable) > 2 else 1.0)
+            self._whole(FIRST_SHARE if shop else 0.5 if len(self.movable) > 2 else 1.0)
         elif len(self.movable) > NEAR_JOBS and self.name != "makespan":
             self._near(0.2)
         if self.over():
             return
         if shop:
-            self._shop(shop, 0.7 if small else LARGE_SHARE)
+            self._shop(shop, 0.7 if small and self._near_proof() else LARGE_SHARE)
         elif len(self.movable) > 2:
             self._neighbourhoods()
         if not self.over() and self.decided <= 4 * WHOLE_STEPS:
             self._whole(1.0)
+
+    def _near_proof(self) -> bool:
+        """Whether little is missing to the bound, so that the whole is worth another try."""
+        value = self.best.objective[self.objective.soft_index]
+        return value - self.bound <= NEAR_PROOF * value
 
     def finished(self) -> Plan:
         """Return the best plan with what is proven about it."""
@@ -307,7 +316,7 @@ class Improver:
             if found is not None:
                 self.offer(shop.write(found))
         if is_job_shop(shop):
-            self._tabu(shop, TABU_SHARE)
+            self._tabu(shop, TABU_SHARE if len(shop.names) > SMALL_SHOP else SMALL_TABU_SHARE)
         with self.stage(share):
             self._slices(shop)
 

@@ -18,7 +18,10 @@ from scheduler.planning.live import LiveTable
 from scheduler.planning.objective import Objective, ObjectiveName
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies import make_plan
-from scheduler.planning.problem import Blocked, Job, Lag, Problem, Step, chain_lags
+from scheduler.planning.problem import Blocked, Job, Lag, Problem, Step, Task, chain_lags
+
+PROOF = Limits(deterministic=1.0)
+"""Effort to find a plan that keeps a window that the plan in force breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ class Disturbance:
 
 @dataclass(slots=True)
 class Outcome:
-    """What happened. Times in ticks, costs in seconds of process time."""
+    """What happened. Times in ticks, costs in seconds of process time.
+
+    A breach is `avoidable` if a verified plan without it existed when it was decided on, and was searched for
+    and found; or if nobody saw it coming.
+    """
 
     finish: dict[str, int] = field(default_factory=dict)
     starts: dict[str, int] = field(default_factory=dict)
@@ -180,28 +187,41 @@ class Simulation:
             self.live.repair()
             self.outcome.repairs += 1
             self.outcome.repair_seconds.append(time.process_time() - begin)
-            if self._breaks():
+            if new := self._new_breaches():
                 self._improve(self.limits if self.policy else Limits(deterministic=0.2))
+                if any(late(lag, self.live.plan()) > 0 for lag in new):
+                    self._improve(PROOF, "optimal")
+                    self._look_for_better(new)
         elif arrived and self.policy is not None:
             self._improve(self.limits)
         if arrived and self.policy is not None and self.outcome.repairs and self.live.dirty:
             self.live.repair()
 
-    def _breaks(self) -> bool:
-        """Whether the plan in force breaks a window that no earlier plan broke."""
-        plan, new = self.live.plan(), False
-        for lag in self._windows(self.live.problem()):
-            if lag not in self.seen_breaches and late(lag, plan) > 0:
-                self.seen_breaches.add(lag)
-                new = True
+    def _new_breaches(self) -> list[Lag]:
+        """Return the windows that the plan in force breaks and no earlier plan broke."""
+        plan = self.live.plan()
+        new = [
+            lag for lag in self._windows(self.live.problem()) if lag not in self.seen_breaches and late(lag, plan) > 0
+        ]
+        self.seen_breaches.update(new)
         return new
 
-    def _improve(self, limits: Limits) -> None:
+    def _look_for_better(self, lags: list[Lag]) -> None:
+        """Count breaches that could be avoided: a verified plan keeps the window and costs less in all."""
+        problem, plan = self.live.problem(), self.live.plan()
+        cost = Objective(problem, self.objective, None).windows(plan.starts, plan.ends)
+        for lag in lags:
+            if late(lag, plan) > 0:
+                hard = strict(problem, lag)
+                found = make_plan(hard, "optimal", limits=PROOF, seed=self.seed + 1, objective=self.objective)
+                self.outcome.avoidable += found.objective[0] == 0 and found.objective[1] < cost
+
+    def _improve(self, limits: Limits, policy: str | None = None) -> None:
         begin = time.process_time()
         problem, incumbent = self.live.problem(), self.live.plan()
         better = make_plan(
             problem,
-            self.policy or "masking",
+            policy or self.policy or "masking",
             incumbent=incumbent,
             limits=limits,
             seed=self.seed,
@@ -280,6 +300,24 @@ def late(lag: Lag, plan: Plan) -> int:
     first = plan.ends[lag.first] if lag.first_point == "end" else plan.starts[lag.first]
     second = plan.ends.get(lag.second, 0) if lag.second_point == "end" else plan.starts[lag.second]
     return max(0, second - first - lag.max)
+
+
+def strict(problem: Problem, promise: Lag) -> Problem:
+    """Return the problem with one window made hard, whether it is a lag or a gap in a task."""
+
+    def lag_of(lag: Lag) -> Lag:
+        return replace(lag, cost=None) if lag == promise else lag
+
+    def task_of(task: Task) -> Task:
+        hard = {lag.first for lag in chain_lags(task) if lag == promise}
+        return replace(
+            task, steps=tuple(replace(step, gap_cost=None) if step.id in hard else step for step in task.steps)
+        )
+
+    jobs = tuple(
+        replace(job, tasks=tuple(map(task_of, job.tasks)), lags=tuple(map(lag_of, job.lags))) for job in problem.jobs
+    )
+    return replace(problem, jobs=jobs, lags=tuple(map(lag_of, problem.lags)))
 
 
 def soften(problem: Problem, cost: int = 1) -> Problem:

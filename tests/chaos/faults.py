@@ -60,6 +60,7 @@ def schedule(seed: str, *, silver: bool) -> Iterator[Fault]:
     chance = random.Random(f"{seed}/faults")
     hosts, devices = chaos_lab.hosts(), chaos_lab.devices()
     all_hosts = (*hosts, chaos_lab.SILVER_HOST) if silver else hosts
+    devices = (*devices, *chaos_lab.SILVER_DEVICES) if silver else devices
     queues = (*chaos_lab.VIRTUAL, "batch_synthesis") if silver else chaos_lab.VIRTUAL
     targets: dict[str, tuple[str, ...]] = {
         "kill": (*SERVER, *STORES, *all_hosts, *(() if silver else ("simulation",))),

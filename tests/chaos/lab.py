@@ -12,6 +12,10 @@ VIRTUAL = ("left", "right")
 DEVICES_EACH = 3
 SLOTS_EACH = 3
 SILVER_HOST = "host-host"
+SILVER_DEVICES = (
+    "arm", "vial_storage", "linear_actuator", "stirrer", "pipette", "spectrometer",
+    "pump_citrate", "pump_h2o2", "pump_nabh4", "pump_agno3",
+)  # fmt: skip
 CUVETTES = 8
 """Of the shipped lab; each may have to be put back by hand."""
 

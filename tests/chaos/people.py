@@ -133,6 +133,8 @@ class Operator(threading.Thread):
     def _clear(self, lab: Octolab) -> None:
         for device in lab.devices():
             if device["reason"].startswith("in quarantine"):
+                if device["id"] in chaos_lab.SILVER_DEVICES and not self._tidy([device["id"]]):
+                    continue
                 with contextlib.suppress(*_TROUBLE):
                     lab.clear_device(device["id"], "looked at it")
 

@@ -68,7 +68,7 @@ def run(plan: Plan, folder: Path, *, own_disk: bool, say: Any = print) -> Report
             raise RuntimeError(submitter.refused[0])
         scene = Scene(lab, listener)
         _storm(plan, scene, report, say)
-        _calm(scene)
+        _calm(scene, silver=plan.silver)
         submitter.end.set()
         submitter.join()
         say(f"faults are over; waiting for {len(submitter.accepted)} jobs to end")
@@ -130,11 +130,11 @@ def _one(fault: Fault, scene: Scene, report: Report, say: Any) -> None:
     say(f"  {sum(report.done.values()):3d} {fault}")
 
 
-def _calm(scene: Scene) -> None:
+def _calm(scene: Scene, *, silver: bool) -> None:
     with contextlib.suppress(Missed):
         scene.lab.set_clock(0)
     scene.listener.broken.clear()
-    for device in chaos_lab.devices():
+    for device in (*chaos_lab.devices(), *(chaos_lab.SILVER_DEVICES if silver else ())):
         chaos_faults.mend(scene, device)
 
 

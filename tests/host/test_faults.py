@@ -89,6 +89,24 @@ def test_a_file_that_was_never_finished_goes_when_its_attempt_is_closed(own_host
     assert own_host.store.find("results") == []
 
 
+def test_what_reached_the_store_but_not_the_full_disk_is_not_closed_again(own_host: HostBench) -> None:
+    """Chaos, seed 103: the journal's end was lost, and its attempt got a second stop document."""
+    order = own_host.order("moves", {"count": 2})
+    assert own_host.run(order)["state"] == "completed"
+    own_host.kill()
+    for path in (own_host.data_root / "hosts/host/journal").glob("*.jsonl"):
+        kept = [line for line in path.read_text().splitlines() if '"k":"close"' not in line and "run_stops" not in line]
+        path.write_text("".join(f"{line}\n" for line in kept))
+    own_host.start()
+    assert own_host.run(own_host.order("noop"))["state"] == "completed"
+    record = own_host.attempt(order.attempt_id)
+    assert record is not None
+    assert record["state"] == "completed"
+    stops = own_host.store.find("run_stops", {"run_start": order.members[0].run_uid})
+    assert [stop["exit_status"] for stop in stops] == ["success"]
+    assert "somebody else had closed it" not in own_host.log_text()
+
+
 @pytest.mark.parametrize("journal", ["there", "lost"])
 def test_a_claim_that_did_not_get_into_the_journal_is_closed(own_host: HostBench, journal: str) -> None:
     incarnation = own_host.host_record()["incarnation"]

@@ -155,3 +155,25 @@ def test_a_full_disk_is_known_before_a_step_begins(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
     assert not journal.has_room
     journal.close()
+
+
+def test_what_follows_a_lost_end_is_not_taken_for_shipped(tmp_path: Path) -> None:
+    """A full disk may lose the end of the journal although the store has it."""
+    journal = Journal(tmp_path)
+    for number in range(5):
+        journal.append(doc(number))
+    journal.close()
+    journal = Journal(tmp_path)
+    list(journal.replay())
+    journal.shipped(journal.take(5, 0))
+    journal.close()
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    journal = Journal(tmp_path)
+    list(journal.replay())
+    journal.write(doc("after"))
+    journal.close()
+    journal = Journal(tmp_path)
+    list(journal.replay())
+    assert [entry.record["d"] for entry in journal.take(9, 0)] == ["after"]
+    journal.close()

@@ -28,7 +28,7 @@ from scheduler.planning.problem import (
     Task,
 )
 
-from .factory import KITCHEN_STARTS, kitchen_sink, plan_of, step
+from .factory import KITCHEN_STARTS, job, kitchen_sink, plan_of, step
 
 
 def kinds(problem, plan):
@@ -166,3 +166,17 @@ def test_the_mode_decides_what_is_occupied():
     assert kinds(problem, plan) == {"capacity"}
     other = replace(plan, modes={"a": 1, "b": 0}, ends={"a": 3, "b": 2})
     assert check(problem, other) == []
+
+
+def test_more_open_holds_than_places_is_a_fact_that_forbids_no_plan():
+    jobs = []
+    for name in ("a", "b", "c"):
+        hold = Hold("slots", f"{name}.in", f"{name}.out")
+        jobs.append(job(name, step(f"{name}.in", 2), step(f"{name}.out", 2), holds=(hold,)))
+    fixed = tuple(Fixed(f"{name}.in", 0, 2, 0, "completed") for name in ("a", "b"))
+    problem = Problem(tuple(jobs), resources=(Resource("slots", 1),), fixed=fixed, now=5)
+    begun = {"a__in": 0, "a__out": 5, "b__in": 0, "b__out": 5}
+    plan = plan_of(problem, **begun, c__in=7, c__out=9)
+    assert kinds(problem, plan) == {"fact"}
+    assert not hard_violations(problem, plan)
+    assert "capacity" in kinds(problem, plan_of(problem, **begun, c__in=5, c__out=9))

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 from scheduler.planning.bench.report import Settings, Table
+from scheduler.planning.bounds import lower_bound
 from scheduler.planning.checker import check
 from scheduler.planning.formats import read
 from scheduler.planning.limits import Limits
 from scheduler.planning.policies import make_plan
+from scheduler.planning.workloads.generator import make_load
 
 Row = tuple[str, Path, str, int]
 
@@ -47,6 +49,26 @@ def slab(settings: Settings) -> Table:
         rows.append(("slab", folder / name, row["ub"], int(copies)))
     table = _measure(settings, rows, "S-LAB")
     table.notes.append("published by SAGAS: Gu2016 x5 386, qPCR x1 152")
+    return table
+
+
+def bounds(settings: Settings) -> Table:
+    """Bounds against best known values of all public instances, and the gap that they leave at 50 jobs."""
+    folder = settings.folder() / "instances"
+    table = Table("bounds", ("set", "instances", "above the best known", "equal to it", "mean gap %"))
+    sets: dict[str, list[tuple[int, int]]] = {}
+    rows = [row for row in _rows(folder) if row[2].isdigit()]
+    for form, path, best, copies in settings.each(rows, "bounds"):
+        bound = lower_bound(read(path, form, copies), "makespan")
+        sets.setdefault(form, []).append((bound, int(best)))
+    for form, found in sets.items():
+        above, equal = sum(b > best for b, best in found), sum(b == best for b, best in found)
+        table.add(form, len(found), above, equal, 100 * sum(1 - b / best for b, best in found) / len(found))
+    for seed in range(1, settings.seeds + 1):
+        problem = make_load(50, seed)
+        plan = make_plan(problem, "masking", limits=Limits(cpu=settings.cpu), seed=seed)
+        above = int((plan.bound or 0) > plan.objective[2])
+        table.add(f"{problem.name}, weighted flow", 1, above, 0, 100 * (plan.gap or 0.0))
     return table
 
 

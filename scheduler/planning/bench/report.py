@@ -16,12 +16,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Folder with public data, CPU seconds per planning call, policy, number of seeds, console."""
+    """What to measure with.
+
+    Attributes
+    ----------
+    data
+        Folder with public data.
+    cpu
+        CPU seconds for each planning call.
+    policy
+        Which one is measured.
+    seeds
+        How many seeds of random loads.
+    count
+        How many problems whose improver is killed.
+    console
+        Where to print.
+    """
 
     data: Path | None
     cpu: float
     policy: str
     seeds: int
+    count: int
     console: Console
 
     def folder(self) -> Path:

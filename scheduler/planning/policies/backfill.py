@@ -21,4 +21,4 @@ def plan(request: Request) -> Plan:
             refusal = table.place_job(job.id, elastic=True)
         if refusal is not None:
             unplaced[job.id] = say_refusal(table, refusal)
-    return judge(request, table.spans(), "backfill", unplaced)
+    return judge(request, table.spans(), "backfill", unplaced, tight=request.limits.bounded)

@@ -50,7 +50,7 @@ def plan(request: Request) -> Plan:
             refusal = table.place(units, elastic=True)
             if refusal is not None:
                 unplaced[job] = say_refusal(table, refusal)
-    return judge(request, table.spans(), "closed_packing", unplaced)
+    return judge(request, table.spans(), "closed_packing", unplaced, tight=request.limits.bounded)
 
 
 def _tasks(table: MaskingTable, job: str) -> list[list[int]]:

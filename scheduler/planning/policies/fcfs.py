@@ -22,4 +22,4 @@ def plan(request: Request) -> Plan:
             unplaced[job.id] = say_refusal(table, refusal)
             continue
         free_from = max(free_from, table.job_span(job.id)[1])
-    return judge(request, table.spans(), "fcfs", unplaced)
+    return judge(request, table.spans(), "fcfs", unplaced, tight=request.limits.bounded)

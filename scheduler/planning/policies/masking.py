@@ -9,7 +9,7 @@ project is tied together by maximum lags.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.planning.limits import Clock
 from scheduler.planning.network import alone
@@ -33,8 +33,11 @@ MOST_LISTED = 600
 """Up to this many steps a flow is also dispatched step by step: beyond, one list costs too much to repair."""
 
 
-def plan(request: Request) -> Plan:
-    """Insert, search within the limits, and return the best plan found or the incumbent."""
+def plan(request: Request, *, tight: bool = True) -> Plan:
+    """Insert, search within the limits, and return the best plan found or the incumbent.
+
+    What was searched for is worth a good bound, unless `tight` is false.
+    """
     clock = Clock(request.limits)
     incumbent = None if request.incumbent is None else rejudge(request, request.incumbent)
     if not any(step.id for step in request.problem.steps()):
@@ -47,7 +50,12 @@ def plan(request: Request) -> Plan:
         if listed and not clock.over():
             start = _as_list(request, start, clock)
             _search(request, start, incumbent, 1.0)
-    return better(_finish(request, start), incumbent)
+    found = _finish(request, start, tight=tight and request.limits.bounded)
+    best = better(found, incumbent)
+    if best.bound is not None and found.bound is not None and found.bound > best.bound:
+        value = best.objective[2]
+        best = replace(best, bound=found.bound, gap=max(0.0, (value - found.bound) / value))
+    return best
 
 
 @dataclass(slots=True)
@@ -113,7 +121,7 @@ def _search(request: Request, start: _Start, incumbent: Plan | None, until: floa
     )
 
 
-def _finish(request: Request, start: _Start) -> Plan:
+def _finish(request: Request, start: _Start, *, tight: bool) -> Plan:
     table = start.table
     start.evaluate.snapshots = {}
     start.evaluate(start.order)
@@ -123,7 +131,7 @@ def _finish(request: Request, start: _Start) -> Plan:
             refusal = table.place([index for index in group.units if table.start[index] == UNPLACED])
             if refusal is not None:
                 unplaced[table.units[group.units[0]].job] = say_refusal(table, refusal)
-    return judge(request, table.spans(), "masking", unplaced)
+    return judge(request, table.spans(), "masking", unplaced, tight=tight)
 
 
 def _groups(table: MaskingTable, arrange: str) -> list[Group]:

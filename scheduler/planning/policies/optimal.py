@@ -35,7 +35,7 @@ def plan(request: Request) -> Plan:
     fixed = {item.step for item in request.problem.fixed}
     most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
     part = _part(limits, most)
-    start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress)))
+    start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress)), tight=False)
     if part.deterministic is not None:
         clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
     return Improver(request, start, clock).run()
