@@ -28,6 +28,8 @@ def start_first(bench: Bench) -> None:
     orders: list[Order] = []
 
     def ordered() -> bool:
+        # Making many jobs may have taken longer than a host may be silent.
+        bench.alive()
         bench.turn()
         orders.extend(bench.host.claim())
         return bool(orders)
