@@ -120,6 +120,9 @@ def _deliver(notification: Notification, send: transport.Transport) -> bool | No
 def _may_know(notification: Notification) -> bool:
     if not notification.user.is_active:
         return False
+    if notification.event == "needs_approval" and notification.user.operates():
+        # Operators approve jobs of projects that they see nothing else of.
+        return True
     return (
         notification.job_id is None or Job.objects.visible_to(notification.user).filter(pk=notification.job_id).exists()
     )

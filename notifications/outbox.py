@@ -29,6 +29,8 @@ _HAPPENED = {
     "needs_approval": "waits for your approval",
     "approved": "was approved",
 }
+ASKED = "asks_person"
+"""The event of a step that a person is asked to do."""
 _TITLE_LENGTH, _REASON_LENGTH = 200, 1_000
 # Chat services take these for mentions, links and markup.
 _HARMLESS = str.maketrans("<>@[]|`&", "\u2039\u203a\uff20\uff3b\uff3d\u00a6\u02cb\uff06")
@@ -142,6 +144,73 @@ def tell(event: str, job: Job, users: Iterable[User], reason: str = "") -> int:
     ]
     Notification.objects.bulk_create(rows)
     return len(rows)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A step that a person is asked to do."""
+
+    step_id: str
+    job_id: str
+    module: str
+    task: str
+    """Its title."""
+    samples: tuple[str, ...] = ()
+
+
+def tell_people(question: Question) -> int:
+    """Write the messages about a step that waits for a person; call it inside the transaction that asks.
+
+    They are for the job's owner and recipients, who may answer or know who can, and for the operators of the module.
+    Operators who do not see the job are told the task alone.
+
+    Returns
+    -------
+    int
+        How many messages were written.
+    """
+    job = Job.objects.select_related("owner").get(pk=question.job_id)
+    names = {job.owner.username, *(job.spec.get("recipients") or ())}
+    members = set(
+        Membership.objects.filter(project_id=job.project_id, user__is_active=True).values_list("user_id", flat=True)
+    )
+    team = set(User.objects.filter(pk__in=members, username__in=names).values_list("pk", flat=True))
+    operators = {
+        role.user_id
+        for role in LabRole.objects.filter(role=LabRole.Role.OPERATOR, user__is_active=True)
+        if role.modules is None or question.module in role.modules
+    }
+    rows = []
+    for channel in Channel.objects.filter(user__in=team | operators, enabled=True):
+        if channel.events and ASKED not in channel.events:
+            continue
+        inside = channel.user_id in members
+        rows.append(
+            Notification(
+                user_id=channel.user_id,
+                channel=channel,
+                event=ASKED,
+                job_id=job.pk if inside else None,
+                title=_asked_title(question, job if inside else None),
+                body=_asked_body(question, inside),
+            )
+        )
+    Notification.objects.bulk_create(rows)
+    return len(rows)
+
+
+def _asked_title(question: Question, job: Job | None) -> str:
+    title = f"A person is needed: {harmless(question.task)}"
+    if job is not None:
+        title += f" for job «{harmless(job.name)}»{' (simulated)' if job.simulated else ''}"
+    return title[:_TITLE_LENGTH]
+
+
+def _asked_body(question: Question, inside: bool) -> str:
+    shown = ", ".join(map(harmless, question.samples[:5])) if inside else ""
+    more = f" and {len(question.samples) - 5} more" if len(question.samples) > 5 and inside else ""
+    lines = [f"Sample: {shown}{more}"[:_REASON_LENGTH]] if shown else []
+    return "\n".join([*lines, f"{settings.PUBLIC_URL}/steps/{question.step_id}"])
 
 
 def ring() -> None:

@@ -12,7 +12,7 @@ from users.models import User
 from . import targets
 from .models import Channel, Notification
 
-EVENTS = ("finished", "failed", "cancelled", "needs_operator", "needs_approval", "approved")
+EVENTS = ("finished", "failed", "cancelled", "needs_operator", "needs_approval", "approved", "asks_person")
 MAX_CHANNELS = 20
 
 

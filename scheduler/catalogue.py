@@ -106,7 +106,7 @@ class Catalogue:
             if stocks is not None
             else {s.id: StockFacts(s.unit, s.title, s.solution, s.concentration) for s in lab.stocks}
         )
-        self.devices = frozenset(device.id for device in lab.devices)
+        self.devices = frozenset((*(device.id for device in lab.devices), *(person.id for person in lab.people)))
         self.compiled: dict[tuple[str, str], Any] = {}
         """Room for what others derive from a task (see :mod:`scheduler.generator.offers`)."""
 

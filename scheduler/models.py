@@ -99,6 +99,12 @@ class Job(models.Model):
     """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
     weight = models.JSONField(null=True)
     """Why it stands where it does: the parts of its weight when the plan was last made."""
+    campaign = models.CharField(max_length=64, blank=True, default="")
+    """Name of the campaign in its project that it belongs to; empty if it stands alone."""
+    campaign_key = models.CharField(max_length=64, blank=True, default="")
+    """What other jobs of the campaign call it."""
+    waits_for = models.JSONField(default=list)
+    """Keys of the jobs of its campaign whose results it refers to."""
     by_agent = models.BooleanField(default=False)
     """Whether it was submitted with the token of an automatic agent."""
     placed = models.BooleanField(default=False)
@@ -114,6 +120,11 @@ class Job(models.Model):
             models.Index(fields=["project", "-id"]),
             models.Index(fields=["owner", "state"]),
             models.Index(fields=["project", "state"]),
+            models.Index(
+                fields=["project", "campaign", "campaign_key"],
+                name="jobs_of_a_campaign",
+                condition=~models.Q(campaign=""),
+            ),
             models.Index(fields=["id"], condition=models.Q(placed=False), name="jobs_not_placed"),
         ]
 
@@ -131,7 +142,8 @@ class Sample(models.Model):
     state = models.CharField(max_length=20, choices=SampleState.choices, default=SampleState.PLANNED)
     reason = models.TextField(blank=True, default="")
     contents = models.JSONField(default=list)
-    """What went into it: ``[{"solution", "volume_ul", "stock", "step", "lab_s"}]``."""
+    """What went into it: ``[{"solution", "volume_ul", "stock", "lot", "step", "module", "task", "devices",
+    "lab_s"}]``."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "index"], name="one_sample_per_index")]
@@ -165,6 +177,8 @@ class Task(models.Model):
     cleanup = models.BooleanField(default=False)
     """Whether it is dormant: done only if its sample fails, is cancelled or aborted."""
     samples: models.ManyToManyField[Sample, Any] = models.ManyToManyField(Sample, related_name="tasks")
+    origins = models.JSONField(default=dict)
+    """Where values come from that were references: parameter → ``{"ref", "job", "task", "run_uid", "value"}``."""
     results = models.JSONField(null=True)
     """Scalars of the last completed attempt, for references of later tasks."""
 
@@ -181,6 +195,8 @@ class Step(models.Model):
     task_name = models.CharField(max_length=64)
     action = models.CharField(max_length=64, null=True)
     """None for a standby step."""
+    person = models.BooleanField(default=False)
+    """Whether a person does it: it is asked for, and no order goes to a host."""
     dormant = models.BooleanField(default=False)
     """Part of a clean-up that has not been called for."""
     block = models.UUIDField()
@@ -206,6 +222,9 @@ class Step(models.Model):
     """``{"solution", "volume_ul", "stock"}`` that goes into the sample."""
     needs = models.JSONField(default=list)
     """``[{"step": id, "min_s": 0.0, "max_s": null, "on_breach": "flag"}]``: lags from that step's end to this start."""
+    question = models.JSONField(null=True)
+    """What an operator has to decide before it may start: ``{"what": "breach", "late_s", "within_s", "after",
+    "text"}``, and once that is done ``"answer"``, ``"by"`` and ``"note"``."""
     duration_s = models.FloatField()
     """Expected, lab seconds."""
     planned_start_lab_s = models.FloatField(null=True)
@@ -374,7 +393,7 @@ class Event(models.Model):
     at = models.DateTimeField()
     lab_s = models.FloatField()
     kind = models.CharField(max_length=40)
-    """``job``, ``sample``, ``step``, ``device``, ``stock``, ``plan``, ``attempt``, ``request``."""
+    """``job``, ``sample``, ``place``, ``step``, ``device``, ``stock``, ``plan``, ``attempt``, ``request``."""
     subject = models.CharField(max_length=80)
     """Id of what changed."""
     job = models.ForeignKey(Job, null=True, on_delete=models.CASCADE, related_name="events")

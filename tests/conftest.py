@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.services import MongoServer, RedisServer
+
+# How long an example takes says more about the machine than about the code.
+hypothesis_settings.register_profile("octolab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("octolab")
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,16 @@ def set_heating(ctx: Context) -> None:
     ctx.device("stirrer").heat(ctx.settings["stirrer.temperature_c"])
 
 
+def stop_stirring(ctx: Context) -> None:
+    """Stop the stirrer: no vial needs it any more."""
+    ctx.device("stirrer").stir(0)
+
+
+def stop_heating(ctx: Context) -> None:
+    """Switch the heater off: no vial needs it any more."""
+    ctx.device("stirrer").stop_heating()
+
+
 def unload_vial(ctx: Context) -> None:
     """Bring the vial from the stirrer to the holder."""
     clear_the_way(ctx)
@@ -105,7 +115,8 @@ def _slot(ctx: Context) -> str:
 ACTIONS: Mapping[str, Callable[[Any], Any]] = {
     action.__name__: action
     for action in (
-        home_arm, home_actuator, initialize_pumps, load_vial, add_solution, set_stirring, set_heating, unload_vial,
+        home_arm, home_actuator, initialize_pumps, load_vial, add_solution, set_stirring, set_heating, stop_stirring,
+        stop_heating, unload_vial,
         store, park, rescue_from_holder, rescue_from_slot,
     )
 }  # fmt: skip

@@ -141,8 +141,12 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             "stirrer": Device(
                 description="Stirs and heats all vials alike.",
                 settings={
-                    "speed_rpm": Setting(unit="rpm", description="Stirring speed of all vials."),
-                    "temperature_c": Setting(unit="degC", description="Temperature of all vials."),
+                    "speed_rpm": Setting(
+                        unit="rpm", description="Stirring speed of all vials.", ends_with="stop_stirring"
+                    ),
+                    "temperature_c": Setting(
+                        unit="degC", description="Temperature of all vials.", ends_with="stop_heating"
+                    ),
                 },
             ),
         },
@@ -179,17 +183,19 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
             _heat(),
             _mix(),
             _react(),
+            _stop("stop_stirring", "Stop stirring"),
+            _stop("stop_heating", "Stop heating"),
             _from_holder("store", "Store a vial", "Brings the vial from the holder to its storage place."),
             _from_slot("park", "Park a vial", "Brings the vial from the stirrer to its storage place."),
             _from_holder("rescue_from_holder", "Rescue a vial", "Like store, but the holder may be empty."),
             _from_slot("rescue_from_slot", "Rescue a vial", "Like park, but the slot may be empty."),
         ),
         actions=tuple(
-            Action(name=name, repeat_safe=name in {"set_stirring", "set_heating"})
+            Action(name=name, repeat_safe=name in {"set_stirring", "set_heating", "stop_stirring", "stop_heating"})
             for name in (
                 "home_arm", "home_actuator", "initialize_pumps", "load_vial", "add_solution",
-                "set_stirring", "set_heating", "unload_vial", "store", "park", "rescue_from_holder",
-                "rescue_from_slot",
+                "set_stirring", "set_heating", "stop_stirring", "stop_heating", "unload_vial", "store", "park",
+                "rescue_from_holder", "rescue_from_slot",
             )
         ),
     )  # fmt: skip
@@ -303,6 +309,17 @@ def _heat() -> Task:
                 settings={"stirrer.temperature_c": "temperature"},
             ),
         ),
+    )
+
+
+def _stop(name: str, title: str) -> Task:
+    return Task(
+        name=name,
+        title=title,
+        description="Is done by itself as soon as no vial needs it any more.",
+        parameters=NoParameters.model_json_schema(),
+        sample="none",
+        steps=(Step(name="stop", action=name, devices={"stirrer": "use"}, duration_s=str(SET_S)),),
     )
 
 

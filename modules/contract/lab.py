@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .hours import Hours, HoursError, parse
 from .interlocks import InterlockSection
 from .manifest import Manifest, Name
 
@@ -59,6 +60,15 @@ class DeviceSection(_Model):
     def options(self) -> dict[str, Any]:
         """Settings of the driver: all keys that octolab itself does not know."""
         return dict(self.model_extra or {})
+
+
+class PersonSection(_Model):
+    """Somebody who does steps by hand: a person, or whoever has a duty. Steps occupy a person as they do a device."""
+
+    id: Id
+    title: str = ""
+    hours: str | None = None
+    """When steps may be asked for, by the lab's clock: ``Mon-Fri 08:00-18:00, Sat 09:00-12:00``; always if left out."""
 
 
 class ModuleSection(_Model):
@@ -109,6 +119,7 @@ class Lab(_Model):
     clock: ClockSection = ClockSection()
     modules: dict[Id, ModuleSection]
     devices: tuple[DeviceSection, ...] = ()
+    people: tuple[PersonSection, ...] = ()
     resources: dict[Id, ResourceSection] = {}
     stocks: tuple[StockSection, ...] = ()
     interlocks: tuple[InterlockSection, ...] = ()
@@ -124,20 +135,23 @@ class Lab(_Model):
 
     @model_validator(mode="after")
     def _ids_resolve(self) -> Lab:
-        for kind, ids in (("device", [d.id for d in self.devices]), ("stock", [s.id for s in self.stocks])):
+        occupied = [*(d.id for d in self.devices), *(p.id for p in self.people)]
+        for kind, ids in (("device or person", occupied), ("stock", [s.id for s in self.stocks])):
             twice = {i for i in ids if ids.count(i) > 1}
             if twice:
                 raise ValueError(f"{kind} {min(twice)!r} is defined twice")
-        known = {device.id for device in self.devices}
+        for person in self.people:
+            self._hours(person)
+        known = set(occupied)
         for instance, module in self.modules.items():
             for local, target in module.devices.items():
                 for device in (target,) if isinstance(target, str) else target:
                     if device not in known:
                         raise ValueError(
                             f"module {instance!r} maps its device {local!r} to {device!r}, "
-                            f"which [[devices]] does not define"
+                            f"which [[devices]] does not define, nor [[people]]"
                         )
-        self._check_interlocks(known)
+        self._check_interlocks({device.id for device in self.devices})
         if self.clock.scale != 1 and not self.simulated:
             raise ValueError("clock.scale must be 1 as long as a device is a real one: hardware cannot hurry")
         return self
@@ -155,6 +169,17 @@ class Lab(_Model):
             if wrong := [cover for cover in interlock.covers if cover not in known]:
                 what = "a module or `lab`" if interlock.does == "estop" else "a device or module"
                 raise ValueError(f"interlock {interlock.id!r} covers {wrong[0]!r}, which is not {what}")
+
+    def _hours(self, person: PersonSection) -> Hours | None:
+        try:
+            return None if person.hours is None else parse(person.hours, ZoneInfo(self.timezone))
+        except HoursError as error:
+            raise ValueError(f"person {person.id!r}: {error}") from error
+
+    @property
+    def duty(self) -> dict[str, Hours | None]:
+        """Person → when steps may be asked for; None for always."""
+        return {person.id: self._hours(person) for person in self.people}
 
     @property
     def simulated(self) -> bool:

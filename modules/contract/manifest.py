@@ -46,6 +46,9 @@ class Setting(_Model):
 
     unit: str
     description: str = ""
+    ends_with: Name | None = None
+    """The task, of no sample and without needed parameters, that switches it off. It is done as soon as nobody holds
+    the setting any more: after the last step that needs it, and after whatever cuts that short."""
 
 
 class Device(_Model):
@@ -173,6 +176,23 @@ class Result(_Model):
     unit: str = ""
     shape: tuple[int | None, ...] = ()
     description: str = ""
+    title: str = ""
+    """What a person who is asked for it reads; the name if left out."""
+    minimum: float | None = None
+    """The least that a person may answer, in ``unit``."""
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    """What a person may answer instead of free text."""
+    optional: bool = False
+    """Whether a person may leave it out."""
+
+    @model_validator(mode="after")
+    def _limits_fit_the_type(self) -> Result:
+        if (self.minimum, self.maximum) != (None, None) and self.dtype not in ("number", "integer"):
+            raise ValueError(f"result {self.name!r} is a {self.dtype}: it has no minimum and no maximum")
+        if self.choices and self.dtype != "string":
+            raise ValueError(f"result {self.name!r} is a {self.dtype}: only a string has choices")
+        return self
 
 
 class Task(_Model):
@@ -192,13 +212,22 @@ class Task(_Model):
     creates_sample: bool = False
     """True if the sample begins to exist with this task (a fresh vial)."""
     person: bool = False
-    """True if the action is a person's."""
+    """True if a person does it: its steps are asked for, and the answers are its results. It needs no code."""
 
     @model_validator(mode="after")
     def _step_names_are_unique(self) -> Task:
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError(f"task {self.name!r} has two steps of the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _people_answer_what_can_be_typed(self) -> Task:
+        if self.person:
+            if any(result.dtype == "array" for result in self.results):
+                raise ValueError(f"task {self.name!r} is a person's: nobody types an array")
+            if all(step.action is None for step in self.steps):
+                raise ValueError(f"task {self.name!r} is a person's, but no step has an action")
         return self
 
 
@@ -240,6 +269,28 @@ class Manifest(_Model):
                 return action
         raise KeyError(name)
 
+    @property
+    def endings(self) -> set[str]:
+        """Tasks that end a setting: octolab does them, no job asks for them."""
+        return {s.ends_with for device in self.devices.values() for s in device.settings.values() if s.ends_with}
+
+    def _check_endings(self) -> None:
+        for name in self.endings:
+            task = next((known for known in self.tasks if known.name == name), None)
+            if task is None:
+                raise ValueError(f"a setting ends with {name!r}, which is no task")
+            if task.sample != "none" or task.person or task.parameters.get("required"):
+                raise ValueError(
+                    f"task {name!r} ends a setting: it takes no sample and no parameters, and is no person's"
+                )
+
+    @property
+    def coded(self) -> set[str]:
+        """Actions for which the package must offer code: all that are not a person's alone."""
+        by_hand = {step.action for task in self.tasks if task.person for step in task.steps}
+        by_code = {step.action for task in self.tasks if not task.person for step in task.steps}
+        return {action.name for action in self.actions} - (by_hand - by_code)
+
     def hash(self) -> str:
         """Return the SHA-256 of the canonical JSON, as ``sha256:<hex>``."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -277,6 +328,7 @@ class Manifest(_Model):
                         parameters if consumable.startswith("=") else self.consumables
                     ):
                         raise ValueError(f"{where}: consumable {consumable!r} is not declared")
+        self._check_endings()
         for name, place in self.resources.items():
             for wanted in (place.cleanup, place.put_away):
                 if wanted is not None and wanted not in {task.name for task in self.tasks}:

@@ -57,6 +57,8 @@ class Member(_Message):
     sample_name: str = ""
     parameters: dict[str, Any]
     """Resolved values: numbers in the unit that the manifest declares."""
+    origins: dict[str, Any] = {}
+    """Where parameters come from that are results of earlier tasks: parameter → ref, job, task, run_uid, value."""
     places: dict[str, int] = {}
     """Local resource name → number of the place (from 0) that the sample holds during the step."""
     run_uid: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ class Bench:
     data_root: Path
     before_motion: Callable[[], None] = lambda: None
     """Waits, if need be, until it is known which attempts are still this host's."""
+    interlocked: Callable[[str, Iterable[str]], str] = lambda module, devices: ""
+    """Tells which interlock, tripped by the last reading, covers a module or one of these devices."""
 
 
 class AttemptRun:
@@ -60,6 +62,7 @@ class AttemptRun:
         self.last_command = ""
         self.broken: dict[str, str] = {}
         self.revoked = False
+        self.interlocked = ""
         self._intended_in: str | None = None
         origin = {"host": bench.host, "incarnation": bench.incarnation}
         self.recorder = Recorder(bench.journal, order, module.manifest.task(order.task), bench.data_root, origin)
@@ -79,6 +82,8 @@ class AttemptRun:
         if (halted := self.interruptions.halted) is not None:
             raise halted
         command = f"{device}: {readable(data)}"
+        if not self.touched:
+            self.check_interlocks(command)
         if self.step.devices.get(device) != "use":
             raise CommandRefused(
                 f"{command} was not sent: step {self.step.name!r} does not use {device}. "
@@ -100,6 +105,12 @@ class AttemptRun:
             self.first_command_lab_s = lab_s
         self.last_command = command
         self.touched = True
+
+    def check_interlocks(self, what: str) -> None:
+        """Raise if an interlock forbids to begin: the last reading counts, whatever the server knows of it yet."""
+        if reason := self.bench.interlocked(self.order.module, self.devices):
+            self.interlocked = reason
+            raise CommandRefused(f"{what} was not sent: {reason}. It waits until the interlock is clear.")
 
     @property
     def repeat_safe(self) -> bool:
@@ -162,7 +173,8 @@ class AttemptRun:
         failed = error or (reason if state != "completed" else "")
         changes = {
             "state": state,
-            "started_lab_s": self.started_lab_s,
+            # What an interlock kept from its first command has not begun: it is ordered again, and nothing is lost.
+            "started_lab_s": None if self.interlocked and not self.touched else self.started_lab_s,
             "first_command_lab_s": self.first_command_lab_s,
             "ended_lab_s": ended_lab_s,
             "step_ends_lab_s": self.step_ends_lab_s,

@@ -114,6 +114,7 @@ def execute(run: AttemptRun) -> None:
 def _do(run: AttemptRun) -> _Ending:
     try:
         run.interruptions.raise_if_ending()
+        run.check_interlocks(f"the first command of {run.step.name}")
         run.journal_running()
         run.recorder.start(run.bench.clock.now())
         run.bench.rack.attend(run.devices)

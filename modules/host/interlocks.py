@@ -50,9 +50,12 @@ class Interlocks:
         self._latch = latch
         self._publish = publish
         self._end = threading.Event()
+        self._tripped: dict[str, str] = {}
+        """Interlock → what was read, for those that are tripped by the last reading."""
+        self._sections = {section.id: section for section in sections}
         self._threads = [
             threading.Thread(target=self._watch, args=(section,), name=f"interlock {section.id}", daemon=True)
-            for section in sections
+            for section in self._sections.values()
             if section.device in bench.rack.drivers
         ]
 
@@ -65,10 +68,21 @@ class Interlocks:
         """End them, soon."""
         self._end.set()
 
+    def covers(self, module: str, devices: Iterable[str]) -> str:
+        """Return which interlock, tripped by its last reading, covers a module or one of these devices; or nothing."""
+        wanted = {module, *devices}
+        for name, said in self._tripped.copy().items():
+            covered = {device for cover in self._sections[name].covers for device in (cover, *self._scopes(cover))}
+            if wanted & covered:
+                return f"interlock {name} is tripped: {said}"
+        return ""
+
     # ------------------------------------------------------------------ one interlock
 
     def _watch(self, section: InterlockSection) -> None:
         judge, serial = self._begin(section)
+        if judge.tripped:
+            self._tripped[section.id] = f"{section.reading} was beyond its limit"
         while not self._end.wait(LOOK_S):
             try:
                 value = self._read(section)
@@ -113,7 +127,10 @@ class Interlocks:
         ).model_dump(mode="json")  # fmt: skip
         log.warning("interlock %s %s at %s", section.id, "tripped" if tripped else "cleared", value)
         if tripped:
+            self._tripped[section.id] = _said(section, value)
             self._act(section, value)
+        else:
+            self._tripped.pop(section.id, None)
         bench.journal.append({"k": "put", "c": STATES, "d": {"_id": section.id, **record}})
         bench.journal.append({"k": "doc", "c": LOG, "d": {"_id": f"{section.id}/{serial}", **record}})
         bench.live.ring()
@@ -122,7 +139,7 @@ class Interlocks:
 
     def _act(self, section: InterlockSection, value: Value | None) -> None:
         actor = f"interlock {section.id}"
-        reason = f"{section.reading} is {'not known' if value is None else value}"
+        reason = _said(section, value)
         if section.does == "estop":
             for scope in section.covers:
                 self._stop(scope, actor, reason)
@@ -146,3 +163,7 @@ class Interlocks:
         content = latch.model_dump(mode="json")
         self._bench.journal.append({"k": "put", "c": "latches", "d": {"_id": scope, **content}})
         self._bench.journal.append({"k": "doc", "c": LATCH_LOG, "d": {"_id": f"{scope}/{latch.serial}", **content}})
+
+
+def _said(section: InterlockSection, value: Value | None) -> str:
+    return f"{section.reading} is {'not known' if value is None else value}"

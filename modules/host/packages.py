@@ -71,13 +71,17 @@ def _load(lab: Lab, instance: str) -> Module:
         raise PackageError(f"{where}: its manifest() fails: {type(error).__name__}: {error}") from error
     if not isinstance(manifest, Manifest):
         raise PackageError(f"{where}: manifest() must return a Manifest, not {type(manifest).__name__}")
-    if missing := sorted({action.name for action in manifest.actions} - set(package.ACTIONS)):
+    if missing := sorted(manifest.coded - set(package.ACTIONS)):
         raise PackageError(f"{where}: ACTIONS has no {', '.join(map(repr, missing))}, which the manifest declares")
     devices = {local: lab.device_ids(instance, local) for local in manifest.devices}
-    known = {device.id for device in lab.devices}
+    people = {person.id for person in lab.people}
+    known = {device.id for device in lab.devices} | people
     for local, ids in devices.items():
         if unknown := sorted(set(ids) - known):
-            raise PackageError(f"{where} needs a device {local!r}; the lab file has no [[devices]] {unknown[0]!r}")
+            raise PackageError(
+                f"{where} needs {local!r}; the lab file has neither [[devices]] nor [[people]] {unknown[0]!r}"
+            )
         if len(ids) > 1 and not manifest.devices[local].many:
             raise PackageError(f"{where}: device {local!r} stands for one device, the lab file maps it to {len(ids)}")
-    return Module(instance, manifest, manifest.hash(), package.ACTIONS, section.options, devices)
+    instruments = {local: ids for local, ids in devices.items() if not people & set(ids)}
+    return Module(instance, manifest, manifest.hash(), package.ACTIONS, section.options, instruments)

@@ -118,6 +118,7 @@ class Recorder:
                     "attempt": order.attempt,
                     "step_ids": [step.step_id for step in order.steps],
                     "parameters": member.parameters,
+                    "origins": member.origins,
                     "places": member.places,
                     "simulated": order.simulated,
                     "lab_s": lab_s,

@@ -94,6 +94,7 @@ class Host:
         bench = Bench(
             *(settings.name, self._incarnation, clock, journal, guard, rack, live, settings.data_root),
             before_motion=standstill.before_motion,
+            interlocked=lambda module, devices: interlocks.covers(module, devices),
         )
         shipper = Shipper(journal, store, live)
         claimer = Claimer(bench, self._modules, store, self._executor.submit)

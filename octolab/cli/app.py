@@ -397,19 +397,24 @@ def attention(as_json: AsJson = False) -> None:
 
 
 def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
-    if not found["steps"] and not found["devices"]:
+    late = found.get("late", [])
+    if not found["steps"] and not found["devices"] and not late:
         return "Nothing waits for a decision."
-    steps = ((s["id"], s["job_name"], _step(s), s["blocked_devices"], s["reason"]) for s in found["steps"])
+    waiting = (*found["steps"], *late)
+    steps = ((s["id"], s["job_name"], _step(s), s["blocked_devices"], s["reason"]) for s in waiting)
     return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
 
 
 @app.command()
 def decide(
     step_id: Annotated[str, typer.Argument(help="Id of the interrupted step, as `octolab attention` shows it.")],
-    decision: Annotated[str, typer.Argument(help="done, failed or repeat.")],
+    decision: Annotated[
+        str,
+        typer.Argument(help="done, failed or repeat; of a step that would start too late: continue, skip or abort."),
+    ],
     note: Annotated[str, typer.Option(prompt="What did you see at the bench?", help="What you saw; kept for ever.")],
     as_json: AsJson = False,
 ) -> None:
-    """Decide about an interrupted step: it was done, it failed, or it is to be repeated (operators)."""
+    """Decide about a step that was interrupted or would start too late (operators)."""
     with _lab() as lab:
         _print(lab.decide(step_id, decision, note), as_json, lambda _: f"Decided: {decision}.")

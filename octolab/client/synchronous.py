@@ -309,13 +309,40 @@ class Octolab:
         Parameters
         ----------
         decision
-            ``done``: it was done in full. ``failed``: give the sample up. ``repeat``: do it again.
+            ``done``: it was done in full. ``failed``: give the sample up. ``repeat``: do it again. Of a step that would
+            start too late: ``continue``, ``skip`` the sample, or ``abort`` the job.
         note
             What you saw at the bench; kept for ever.
         """
         body = {"decision": decision, "note": note}
         answer: dict[str, Any] = self._server.json(post(f"/steps/{segment(step_id)}/decide", body))
         return answer
+
+    def questions(self) -> list[dict[str, Any]]:
+        """Return the steps that wait for a person and that you may answer, each with its ``form``."""
+        found: list[dict[str, Any]] = self._server.json(get("/steps/waiting"))
+        return found
+
+    def answer(self, step_id: str, *, note: str = "", cannot: bool = False, **values: Any) -> dict[str, Any]:
+        """Answer a step that waits for a person: ``lab.answer(step, mass="1.5 g")``. The same answer again is none.
+
+        Parameters
+        ----------
+        note
+            Kept with the result.
+        cannot
+            It cannot be done; the note says why, and the job's failure policy follows.
+        **values
+            By the names of the form's fields, as numbers in the field's unit or as text with a unit.
+        """
+        body = {"values": values, "note": note, "cannot": cannot}
+        answer: dict[str, Any] = self._server.json(post(f"/steps/{segment(step_id)}/answer", body, repeatable=True))
+        return answer
+
+    def sample(self, sample_id: str) -> dict[str, Any]:
+        """Return a sample: where it is and was, what went into it, and what was done to it."""
+        found: dict[str, Any] = self._server.json(get(f"/samples/{segment(sample_id)}"))
+        return found
 
     def events(self, since: int = 0, *, job_id: str | None = None, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Yield events after a sequence number; ``follow`` goes on with those to come."""

@@ -21,6 +21,7 @@ from users.models import Project, ProjectRole
 from .asker import asker
 from .control import buttons
 from .plan import extent, job_timeline
+from .questions import questions
 from .results import job_figures_and_table
 from .submission import examples, look_at, submit_text
 
@@ -60,6 +61,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     row = _visible(request, job_id)
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
+    context["samples"] = row.samples.order_by("index")[:200]
     for name, part in _PARTS.items():
         if name != "why":  # it is asked for once the page is there: the answer takes a moment
             context |= part(request, row)
@@ -125,6 +127,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,
+        "waits": row.steps.filter(state=StepState.WAITING, dormant=False).exclude(reason="").order_by("index")[:12],
     }
 
 
@@ -134,6 +137,7 @@ def _running_step(step: Step) -> dict[str, Any]:
     return {
         "id": step.id,
         "state": step.state,
+        "person": step.person,
         "title": f"{step.task_name} · {step.name}",
         "where": " · ".join([*samples, *step.devices]),
         "attended": step.action is not None,
@@ -166,7 +170,18 @@ def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
     return {"events": events, "events_total": Event.objects.filter(job=row).count()}
 
 
-_PARTS = {"status": _status, "why": _why, "timeline": _timeline, "results": _results, "log": _log}
+def _questions(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"questions": questions(asker(request), row)}
+
+
+_PARTS = {
+    "status": _status,
+    "why": _why,
+    "questions": _questions,
+    "timeline": _timeline,
+    "results": _results,
+    "log": _log,
+}
 
 
 def _uuid(text: str) -> UUID | None:

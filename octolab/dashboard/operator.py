@@ -24,9 +24,10 @@ from scheduler.states import SAMPLE_FINAL, StepState
 from .approvals import approvals
 from .asker import asker
 from .lab import stock_rows
+from .questions import questions
 from .thelab import lab_clock
 
-DECISIONS = ("done", "repeat", "failed")
+DECISIONS = ("done", "repeat", "failed", *wishes.BREACHED)
 
 
 def operators_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -53,6 +54,8 @@ def desk(request: HttpRequest) -> HttpResponse:
         {
             "approvals": approvals(asker(request)),
             "attention": _attention(request),
+            "late": _late(request),
+            "questions": questions(asker(request)),
             "stocks": stock_rows(),
             "storage": _storage(request),
         }
@@ -63,9 +66,13 @@ def desk(request: HttpRequest) -> HttpResponse:
 @operators_only
 def desk_part(request: HttpRequest, part: str) -> HttpResponse:
     """Show one part of the page anew."""
+    if part == "questions":
+        return render(request, "octolab/parts/operator_questions.html", {"questions": questions(asker(request))})
     if part != "attention":
         raise Http404
-    return render(request, "octolab/parts/operator_attention.html", {"attention": _attention(request)})
+    return render(
+        request, "octolab/parts/operator_attention.html", {"attention": _attention(request), "late": _late(request)}
+    )
 
 
 @operators_only
@@ -106,6 +113,12 @@ def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> Ht
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")
+
+
+def _late(request: HttpRequest) -> list[dict[str, Any]]:
+    steps = [step for step in wishes.late_steps() if asker(request).operates(step.module)]
+    known = _names(request, {step.job_id for step in steps})
+    return [{"step": step, "job_label": known.get(step.job_id, "another project's job")} for step in steps]
 
 
 def _attention(request: HttpRequest) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ def _table(results: JobResults) -> dict[str, Any]:
         "rows": [
             {
                 "sample": sample.name,
+                "sample_id": sample.pk,
                 "error": errors,
                 "parameters": [_plain(sample.parameters.get(name)) for name in parameters],
                 "values": [measured.get(column) for column in varied],

@@ -6,7 +6,7 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, control, estop, jobs, lab, maintenance, operator
+from . import account, control, estop, jobs, lab, maintenance, operator, questions, samples
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -19,6 +19,9 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
     path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
+    path("samples/<uuid:sample_id>", samples.sample, name="sample"),
+    path("steps/<uuid:step_id>", questions.page, name="step"),
+    path("steps/<uuid:step_id>/answer", questions.answer, name="step-answer"),
     path("operator", operator.desk, name="operator"),
     path("operator/lock", maintenance.lock, name="operator-lock"),
     path("operator/locks/<uuid:lock_id>/release", maintenance.unlock, name="operator-unlock"),

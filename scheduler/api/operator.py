@@ -55,6 +55,7 @@ class AttentionOutput(serializers.Serializer[Any]):
     """What needs an operator."""
 
     steps = InterruptedOutput(many=True)
+    late = InterruptedOutput(many=True, help_text="Steps that would start too late, where the job says *ask*.")
     devices = DeviceOutput(many=True)
 
 
@@ -73,6 +74,7 @@ class Attention(ApiView):
             AttentionOutput(
                 {
                     "steps": [step for step in steps if user.operates(step.module)],
+                    "late": [step for step in requests.late_steps() if user.operates(step.module)],
                     "devices": [device for device in devices if any(map(user.operates, device.modules))],
                 }
             ).data
@@ -83,8 +85,9 @@ class DecideInput(StrictSerializer):
     """An operator's decision about an interrupted step."""
 
     decision = serializers.ChoiceField(
-        ["done", "failed", "repeat"],
-        help_text="*done*: it was done in full. *failed*: give the sample up. *repeat*: do it again.",
+        ["done", "failed", "repeat", *requests.BREACHED],
+        help_text="Interrupted: *done*: it was done in full; *failed*: give the sample up; *repeat*: do it again. "
+        "Would start too late: *continue* all the same, *skip* the sample, *abort* the job.",
     )
     note = serializers.CharField(max_length=2000, help_text="What you saw at the bench; kept for ever.")
 
@@ -97,7 +100,10 @@ class Decide(ApiView):
 
     @extend_schema(operation_id="steps_decide", request=DecideInput, responses={202: WishOutput}, tags=_TAG)
     def post(self, request: Request, step_id: UUID) -> Response:
-        """Decide what an interrupted step was: *done*, *failed*, or to *repeat*. Operators of its module."""
+        """Decide what an interrupted step was, or what becomes of one that would start too late.
+
+        Operators of its module.
+        """
         step = get_object_or_404(Step.objects.select_related("job"), pk=step_id)
         if not asker(request).operates(step.module):
             raise Http404

@@ -74,6 +74,7 @@ class JobOutput(serializers.ModelSerializer[Job]):
         model = Job
         fields: tuple[str, ...] = (
             *("id", "name", "project", "owner", "state", "status", "state_reason", "priority", "deadline_at"),
+            *("campaign", "campaign_key", "waits_for"),
             *("simulated", "rerun_of", "submitted_at", "submitted", "started", "finished", "finished_at"),
             *("predicted_start", "predicted_start_low", "predicted_start_high"),
             *("predicted_finish", "predicted_finish_low", "predicted_finish_high"),
@@ -131,7 +132,7 @@ class TaskOutput(serializers.ModelSerializer[Task]):
 
     class Meta:
         model = Task
-        fields = ("id", "key", "index", "module", "task", "parameters", "cleanup", "samples", "results")
+        fields = ("id", "key", "index", "module", "task", "parameters", "origins", "cleanup", "samples", "results")
         read_only_fields = fields
 
 
@@ -147,11 +148,11 @@ class StepOutput(serializers.ModelSerializer[Step]):
 
     class Meta:
         model = Step
-        fields = (
+        fields: tuple[str, ...] = (
             *("id", "index", "name", "module", "task_name", "action", "block", "dormant", "state", "reason", "attempt"),
             *("devices", "duration_s", "samples", "planned_start", "planned_end", "started", "ended"),
         )
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_samples(self, step: Step) -> list[Any]:

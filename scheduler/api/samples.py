@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from octolab.api.serializers import StrictSerializer, query
 from octolab.api.views import ApiView, asker
 from scheduler.models import Job, Sample
-from scheduler.services import requests
+from scheduler.services import requests, whereabouts
 from users.models import Scope
 from users.permissions import needs
 
@@ -33,20 +35,68 @@ class HistoryOutput(serializers.Serializer[Any]):
     state = serializers.CharField(source="step.state")
     started = MomentField("step.started_lab_s")
     ended = MomentField("step.ended_lab_s")
+    devices = serializers.DictField(source="step.devices", child=serializers.CharField())
+    attempt = serializers.IntegerField(source="step.attempt")
     run_uid = serializers.UUIDField(allow_null=True)
     ok = serializers.BooleanField(allow_null=True)
     error = serializers.CharField()
+
+
+class StayOutput(serializers.Serializer[Any]):
+    """A stretch of time in which a sample held a place."""
+
+    place = serializers.CharField()
+    since = MomentField("since_lab_s")
+    until = MomentField("until_lab_s")
+    step = serializers.UUIDField(source="step.id", allow_null=True, default=None)
 
 
 class SampleDetailOutput(SampleOutput):
     """A sample with its history."""
 
     job = serializers.UUIDField(source="job_id", read_only=True)
+    stands = serializers.CharField(read_only=True, help_text="Where it stands now; empty if nowhere.")
+    path = StayOutput(many=True, read_only=True)
     history = HistoryOutput(many=True, read_only=True)
 
     class Meta(SampleOutput.Meta):
-        fields = (*SampleOutput.Meta.fields, "job", "history")
+        fields = (*SampleOutput.Meta.fields, "job", "stands", "path", "history")
         read_only_fields = fields
+
+
+class SamplesQuery(StrictSerializer):
+    """Which samples."""
+
+    lot = serializers.CharField(required=False, max_length=100, help_text="Of something that went into it.")
+    stock = serializers.CharField(required=False, max_length=64)
+    solution = serializers.CharField(required=False, max_length=100)
+    job = serializers.UUIDField(required=False)
+    limit = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
+
+
+class FoundOutput(SampleOutput):
+    """A sample that was found."""
+
+    class Meta(SampleOutput.Meta):
+        fields = (*SampleOutput.Meta.fields, "job")
+        read_only_fields = fields
+
+
+class Samples(ApiView):
+    """Samples."""
+
+    access = {"GET": needs(Scope.JOBS_READ)}
+
+    @extend_schema(operation_id="samples_list", parameters=[SamplesQuery], responses=FoundOutput(many=True), tags=_TAG)
+    def get(self, request: Request) -> Response:
+        """Find samples of your projects, newest first: of a job, or by lot, stock or solution that went into them."""
+        wish = query(SamplesQuery, request)
+        samples = _visible(request).order_by("-id")
+        if "job" in wish:
+            samples = samples.filter(job=wish["job"])
+        wanted: dict[str, str] = {str(name): wish[name] for name in ("lot", "stock", "solution") if name in wish}
+        found = whereabouts.holding(samples, wanted) if wanted else samples
+        return Response(FoundOutput(list(islice(found, wish["limit"])), many=True).data)
 
 
 class SampleDetail(ApiView):
@@ -56,10 +106,11 @@ class SampleDetail(ApiView):
 
     @extend_schema(operation_id="samples_get", responses=SampleDetailOutput, tags=_TAG)
     def get(self, request: Request, sample_id: UUID) -> Response:
-        """Show a sample: where it comes from, what is in it, where it stands, and what was done to it."""
-        sample = get_object_or_404(_visible(request), pk=sample_id)
-        members = sample.step_members.select_related("step").order_by("step__index")
-        sample.history = [row for row in members if not row.step.dormant or row.step.started_lab_s is not None]  # type: ignore[attr-defined]
+        """Show a sample: where it comes from, where it is and was, what went into it, and what was done to it."""
+        sample = get_object_or_404(_visible(request).select_related("job"), pk=sample_id)
+        sample.history = whereabouts.history_of(sample)
+        sample.path = whereabouts.path_of(sample)
+        sample.stands = whereabouts.stands(sample.path)
         return Response(SampleDetailOutput(sample).data)
 
 

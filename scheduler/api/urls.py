@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, samples
+from . import control, estop, events, interlocks, jobs, lab, maintenance, operator, people, samples
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -31,6 +31,7 @@ urlpatterns = [
     path("stocks", lab.Stocks.as_view()),
     path("stocks/<slug:stock_id>/refill", lab.Refill.as_view()),
     path("storage", lab.Storage.as_view()),
+    path("samples", samples.Samples.as_view()),
     path("samples/<uuid:sample_id>", samples.SampleDetail.as_view()),
     path("samples/<uuid:sample_id>/collect", samples.Collect.as_view()),
     path("estop", estop.EmergencyStop.as_view()),
@@ -42,6 +43,9 @@ urlpatterns = [
     path("devices/<slug:device_id>/clear", maintenance.Clear.as_view()),
     path("modules/<slug:module_id>/run", maintenance.RunByHand.as_view()),
     path("operator/attention", operator.Attention.as_view()),
+    path("steps/waiting", people.HumanSteps.as_view()),
+    path("steps/<uuid:step_id>", people.StepDetail.as_view()),
+    path("steps/<uuid:step_id>/answer", people.AnswerStep.as_view()),
     path("steps/<uuid:step_id>/decide", operator.Decide.as_view()),
     *people_urls,
     *planning_urls,

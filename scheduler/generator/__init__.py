@@ -23,6 +23,8 @@ def expand(
     job_id: UUID,
     problems: Problems,
     earlier: Mapping[UUID, Earlier] | None = None,
+    *,
+    by_hand: bool = False,
 ) -> Expansion:
     """Expand a job and note whatever is wrong with it; the rows are of use only if nothing is.
 
@@ -31,10 +33,12 @@ def expand(
     earlier
         Samples of earlier jobs that the document refers to, by id. One that is missing here must have its problem
         noted already.
+    by_hand
+        Whether an operator runs it by hand, and so may do what is otherwise done by itself: end a setting.
     """
     keys = keys_of(document)
     problems.task_keys = keys
-    return Expander(document, catalogue, job_id, keys, problems, earlier or {}).expand()
+    return Expander(document, catalogue, job_id, keys, problems, earlier or {}, by_hand=by_hand).expand()
 
 
 def generate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,8 @@ from .whereabouts import Whereabouts, check_order, check_room, follow
 from .workflow import Node, Workflow, build
 
 MAX_STEPS = 20_000
+ENDS = "ends "
+"""What the keys of tasks begin with that switch a setting off; the setting follows."""
 
 _ONCE = StepValues(0.0, 1, None, {}, {}, None, 0.0, None)
 
@@ -33,7 +36,8 @@ class Earlier:
     """A sample of an earlier job, where it stands and what is in it."""
 
     place: str
-    index: int
+    index: int | None
+    """None as long as it is not made: it is waited for."""
     contents: tuple[dict[str, Any], ...] = ()
 
 
@@ -66,14 +70,19 @@ class Expander:
         keys: Sequence[str],
         problems: Problems,
         earlier: Mapping[UUID, Earlier],
+        *,
+        by_hand: bool = False,
     ) -> None:
         self._catalogue = catalogue
         self._problems = problems
         self._earlier = earlier
+        self._by_hand = by_hand
         self._out = Expansion(job_id)
         noted = problems.noted
         self._workflow: Workflow = build(document, catalogue, keys, problems)
-        self._resolver = Resolver(self._workflow, document.parameters, problems)
+        self._resolver = Resolver(
+            self._workflow, document.parameters, problems, document.campaign or "", document.key or ""
+        )
         self._bench = Bench(catalogue, problems)
         # where tasks or their order are unknown, nobody can tell where the samples are
         self._lost = problems.noted > noted
@@ -102,6 +111,7 @@ class Expander:
             self._put_away(sample)
         self._prepare_cleanup()
         self._out.samples = [sample.row for sample in self._samples]
+        self._out.waits_for = tuple(sorted(self._resolver.waits_for))
         self._out.modules = tuple(dict.fromkeys(task.module for task in self._out.tasks))
         for index, step in enumerate(self._out.steps):
             step.index = index
@@ -136,6 +146,10 @@ class Expander:
                 sample.row.source = {"kind": "sample", "sample": str(sample_id)}
                 sample.row.contents = [dict(content) for content in found.contents]
                 sample.volume_ul = sum(float(content.get("volume_ul") or 0.0) for content in found.contents)
+                if found.index is None:
+                    sample.row.source |= {"place": found.place, "awaited": True}
+                    sample.where = Whereabouts(exists=True, held=[found.place])
+                    return
                 place, index = found.place, found.index
             case FromPosition(position=position):
                 located = self._locate(position, (*path, "position"))
@@ -158,11 +172,12 @@ class Expander:
         return None
 
     def _refuse_shared_sources(self, samples: Sequence[_Sample]) -> None:
-        seen: dict[tuple[str, int], int] = {}
+        seen: dict[tuple[str, Any], int] = {}
         for sample in samples:
             if (place := sample.row.source.get("place")) is None:
                 continue
-            key = (place, sample.row.source["index"])
+            source = sample.row.source
+            key = (place, source["sample"] if source.get("awaited") else source["index"])
             if key in seen:
                 self._problems.add(
                     (*sample.spec.path, "from"), f"Sample {seen[key] + 1} of this job is the same; take another one."
@@ -181,6 +196,8 @@ class Expander:
     def _task(self, node: Node, samples: Sequence[_Sample]) -> None:
         if node.offer is None:
             return
+        if node.offer.task.name in node.offer.manifest.endings and not self._by_hand:
+            self._problems.add((*node.path, "task"), f"`{node.offer.name}` is done by itself; leave it out.")
         resolved = self._resolved(node, samples)
         steps = self._evaluated(node, node.offer, resolved)
         if steps is None:
@@ -286,6 +303,7 @@ class Expander:
                     module=offer.instance,
                     task_name=offer.task.name,
                     action=step.action,
+                    person=offer.task.person and step.action is not None,
                     dormant=task.cleanup,
                     block=task.id,
                     devices=devices,
@@ -323,10 +341,34 @@ class Expander:
             self._catalogue, ("samples",), (sample.where for sample in self._samples), self._problems, "at the end"
         )
         for sample in self._samples:
+            self._prepare_endings(sample)
             for place in reversed(sample.where.ever):
                 offer = self._offer(self._catalogue.places[place].cleanup(self._instances))
                 if offer is not None:
                     self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
+
+    def _prepare_endings(self, sample: _Sample) -> None:
+        """Prepare what switches off the settings that a sample holds: one for each, because each may be the last."""
+        for key in sample.where.settings:
+            offer = self._offer(self._endings.get(key))
+            if offer is not None:
+                row_id = derived_id(self._out.job_id, f"ending/{key}/{sample.row.index}")
+                task = TaskRow(row_id, f"{ENDS}{key}"[:100], 1000, offer.instance, offer.task.name, {}, True, [])
+                self._out.tasks.append(task)
+                resolved = Resolved(offer.defaults, offer.defaults, offer.defaults)
+                self._steps(task, offer, resolved, offer.evaluated(resolved.expected), [], [], ("workflow",))
+
+    @cached_property
+    def _endings(self) -> dict[str, str]:
+        """Return ``device.setting`` → ``module.task`` that ends it, for the modules that the workflow uses."""
+        found: dict[str, str] = {}
+        for instance in self._instances:
+            for local, device in self._catalogue.manifests[instance].devices.items():
+                for name, setting in device.settings.items():
+                    for device_id in self._catalogue.lab.device_ids(instance, local):
+                        if setting.ends_with is not None:
+                            found.setdefault(f"{device_id}.{name}", f"{instance}.{setting.ends_with}")
+        return found
 
     def _put_away(self, sample: _Sample) -> None:
         """Store a sample that stands in a working place when its workflow is over."""

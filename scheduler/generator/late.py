@@ -80,6 +80,10 @@ def settle(
 def _known(value: Any, results: Mapping[str, Mapping[str, Any]]) -> Any:
     if not isinstance(value, Mapping) or "ref" not in value:
         return value
+    if "job" in value:
+        if "value" not in value:
+            raise BadValue(f"`{value['job']}.{value['ref']}` was not measured.")
+        return value["value"]
     task, _, result = str(value["ref"]).partition(".")
     found = results.get(task, {}).get(result)
     if found is None:

@@ -14,6 +14,8 @@ from scheduler.jobformat.units import UnitError, conversion
 from .offers import BadValue, Offer, Parameter
 from .workflow import Node, Workflow
 
+_ELSEWHERE = re.compile(r"\$([A-Za-z][A-Za-z0-9_-]{0,63})\.([A-Za-z_][A-Za-z0-9_-]*)\.([A-Za-z_][A-Za-z0-9_]*)")
+"""``$job.task.result``: a result of another job of the campaign."""
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?")
 
 
@@ -39,11 +41,16 @@ class Resolved:
 class Resolver:
     """Resolves the parameters of a workflow's tasks, and notes what is wrong with them."""
 
-    def __init__(self, workflow: Workflow, job: Mapping[str, Any], problems: Problems) -> None:
+    def __init__(
+        self, workflow: Workflow, job: Mapping[str, Any], problems: Problems, campaign: str = "", key: str = ""
+    ) -> None:
         self._workflow = workflow
         self._job = job
         self._problems = problems
         self._known: dict[tuple[int, str], Resolved | None] = {}
+        self.campaign, self.key = campaign, key
+        self.waits_for: set[str] = set()
+        """Keys of other jobs of the campaign to whose results anything refers."""
 
     def resolve(self, node: Node, sample: Mapping[str, Any]) -> Resolved | None:
         """Return a task's parameters for a sample with these parameters; None if they cannot be used.
@@ -81,9 +88,13 @@ class Resolver:
                 hint = did_you_mean(name, offer.parameters, "The parameter")
                 self._problems.add(path, f"`{offer.name}` has no parameter `{name}`. {hint}")
                 continue
-            reference = _later(value)
-            if reference is not None:
-                values[name] = self._reference(node, parameter, reference, path)
+            reference, elsewhere = _later(value), _elsewhere(value)
+            if reference is not None or elsewhere is not None:
+                values[name] = (
+                    self._reference(node, parameter, reference, path)
+                    if reference is not None
+                    else self._foreign(elsewhere or ("", ""), path)
+                )
                 expected[name] = parameter.stand_in("default", "minimum", "exclusiveMinimum")
                 greatest[name] = parameter.stand_in("maximum", "exclusiveMaximum", "default", "minimum")
                 if name in offer.early:
@@ -175,6 +186,16 @@ class Resolver:
                     ref |= {"factor": factor, "offset": offset}
         return ref
 
+    def _foreign(self, elsewhere: tuple[str, str], path: Path) -> dict[str, Any]:
+        """Return a reference to a job of the campaign, which need not have been submitted yet."""
+        job, result = elsewhere
+        if not self.campaign:
+            self._problems.add(path, f"`${job}.{result}` is a result of another job; say in `campaign` of which one.")
+        elif job == self.key:
+            self._problems.add(path, "A job cannot wait for itself; `$task.result` refers to its own tasks.")
+        self.waits_for.add(job)
+        return {"ref": result, "job": job}
+
     def _cross_check(self, node: Node, offer: Offer, values: Mapping[str, Any]) -> None:
         later = {name for name, value in values.items() if isinstance(value, dict) and "ref" in value}
         for check in offer.task.checks:
@@ -197,6 +218,12 @@ def _followed(value: Any, scope: Mapping[str, Any]) -> Any:
         seen.add(name)
         value = scope[name]
     return value
+
+
+def _elsewhere(value: Any) -> tuple[str, str] | None:
+    """Return job, and task with result, that a text refers to; None if it is no such reference."""
+    match = _ELSEWHERE.fullmatch(value) if isinstance(value, str) else None
+    return None if match is None else (match[1], f"{match[2]}.{match[3]}")
 
 
 def _later(value: Any) -> tuple[str, str] | None:

@@ -42,6 +42,7 @@ class StepRow:
     module: str
     task_name: str
     action: str | None
+    person: bool
     dormant: bool
     block: UUID
     devices: dict[str, str]
@@ -64,6 +65,8 @@ class Expansion:
     samples: list[SampleRow] = field(default_factory=list)
     tasks: list[TaskRow] = field(default_factory=list)
     steps: list[StepRow] = field(default_factory=list)
+    waits_for: tuple[str, ...] = ()
+    """Keys of other jobs of the campaign to whose results it refers."""
     modules: tuple[str, ...] = ()
     """Module instances that the job uses."""
 

@@ -213,12 +213,16 @@ class TaskEntry(_Model):
     )
     on_breach: Literal["flag", "fail", "ask"] = Field(
         default="flag",
-        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or you are "
-        "asked.",
+        description="What happens if `within` cannot be kept: the result is flagged, the sample fails, or an "
+        "operator is asked.",
     )
     on_failure: OnFailure | None = Field(
         default=None, description="What happens if it fails; the sample is given up if left out."
     )
+
+
+MAX_EXPECTED = 20
+"""Cycles of a closed loop that are planned ahead."""
 
 
 class JobDocument(_Model):
@@ -231,6 +235,10 @@ class JobDocument(_Model):
     project: str | None = Field(
         default=None, max_length=64, description="Short name of the project; your personal one if left out."
     )
+    campaign: Key | None = Field(
+        default=None, description="The campaign that it belongs to: jobs of one project that refer to each other."
+    )
+    key: Key | None = Field(default=None, description="What other jobs of the campaign call it.")
     description: str = Field(default="", max_length=10_000, description="Whatever helps to understand the job later.")
     tags: Texts = Field(default=(), max_length=20, description="Words to find the job by.")
     priority: int = Field(default=0, ge=-10, le=10, description="From -10 to 10; 0 is normal.")
@@ -245,6 +253,13 @@ class JobDocument(_Model):
         ge=0,
         le=5,
         description="How often a step that failed may be done again. Only what is safe to repeat ever is.",
+    )
+    expects: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_EXPECTED,
+        description="How many more jobs like this one will follow, one after the other, as the next cycles of a closed "
+        "loop. They are planned with placeholders as long as this job is open, so that others see honest times.",
     )
     recipients: Texts = Field(
         default=(), max_length=20, description="User names of project members who are told too; you always are."

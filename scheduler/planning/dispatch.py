@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.planning.slices import FAR, Arrangement, Shop
+from scheduler.planning.shop import FAR, Arrangement, Shop
 
 FEATURES = 5
 SPREAD = 0.35

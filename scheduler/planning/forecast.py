@@ -26,6 +26,8 @@ from scheduler.planning.problem import Problem, all_lags
 SAMPLES = 50
 ORDERS = 211
 KEPT = 200
+WORST = 20.0
+"""Scores count for no more than this: one job that somebody forgot must not make all ranges endless."""
 PRIOR = 10
 """Scores of a perfect forecast that a calibration begins with."""
 LEAST = 0.01
@@ -235,26 +237,27 @@ class Calibration:
 
     def observe(self, score: float) -> None:
         """Add the score of what happened; see `score`."""
+        score = max(-WORST, min(WORST, score))
         self._high.append(score)
         self._low.append(-score)
         self.low, self.high = _conformal(self._low), _conformal(self._high)
 
-    def apply(self, raw: Range, now: float) -> Range:
+    def apply(self, raw: Range, now: float, least: float = 0.0) -> Range:
         """Return the range that is to be told instead of a raw one; it begins no earlier than now."""
-        below, above = halves(raw, now)
+        below, above = halves(raw, now, least)
         low = raw.median - self.low * below
         return Range(min(raw.median, max(low, min(now, raw.low))), raw.median, raw.median + self.high * above)
 
 
-def halves(raw: Range, now: float) -> tuple[float, float]:
-    """Return the half-widths of a range, neither of them nothing."""
-    least = LEAST * max(0.0, raw.median - now) + 1e-6
+def halves(raw: Range, now: float, least: float = 0.0) -> tuple[float, float]:
+    """Return the half-widths of a range, neither of them less than `least`, or than a share of what lies ahead."""
+    least = max(least, LEAST * max(0.0, raw.median - now), 1e-6)
     return max(raw.median - raw.low, least), max(raw.high - raw.median, least)
 
 
-def score(raw: Range, now: float, value: float) -> float:
+def score(raw: Range, now: float, value: float, least: float = 0.0) -> float:
     """Return how far from the median something happened, in half-widths of the raw range that was made at `now`."""
-    below, above = halves(raw, now)
+    below, above = halves(raw, now, least)
     return (value - raw.median) / (above if value > raw.median else below)
 
 

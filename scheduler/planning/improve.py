@@ -25,7 +25,8 @@ from scheduler.planning.neighbourhoods import Neighbourhoods, near_jobs
 from scheduler.planning.objective import IMMINENT_SECONDS, Objective
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies.base import Request, Spans
-from scheduler.planning.slices import Shop, Slicer
+from scheduler.planning.shop import Shop
+from scheduler.planning.slices import Slicer
 from scheduler.planning.solver import Answer, Effort
 from scheduler.planning.table import MaskingTable
 from scheduler.planning.tabu import POLL, TabuSearch, is_job_shop

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scheduler.planning.slices import Arrangement, Shop
+from scheduler.planning.shop import Arrangement, Shop
 
 REACH = 10
 """How many steps at either end of a block are moved across it."""

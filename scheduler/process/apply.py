@@ -16,7 +16,7 @@ from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
 from scheduler.process.bench import AwayError
-from scheduler.process.control import JobControl, RefusedError, interrupted, is_ending
+from scheduler.process.control import JobControl, RefusedError, is_ending
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import LiveJob, LiveSample, Unit
@@ -212,7 +212,7 @@ class Requests:
                 raise RefusedError("the sample is still being worked on")
             for resource in list(live.places):
                 self.flow.give_back(resource, live)
-            if live.job.state == JobState.NEEDS_OPERATOR and not interrupted(live.job):
+            if live.job.state == JobState.NEEDS_OPERATOR and not self.flow.failures.needs_operator(live.job):
                 to = JobState.CANCELLING if is_ending(live.job) else JobState.RUNNING
                 self.flow.changes.job(live.job, to, actor=request.actor.get_username())
             self.flow.settle_job(live.job)

@@ -78,7 +78,7 @@ class Attempts:
         """
         again = []
         for unit in list(self.outstanding.values()):
-            if unit.claimed or unit.state != StepState.DISPATCHED:
+            if unit.claimed or unit.person or unit.state != StepState.DISPATCHED:
                 continue
             deadline = unit.first.deadline_at
             if deadline is not None and self.flow.changes.at > deadline:

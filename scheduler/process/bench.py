@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -124,6 +125,15 @@ class Bench:
         document = {"_id": f"{attempt_id}/{verb}/{at.timestamp():.3f}", **control.model_dump()}
         self._ask(lambda: self.store.insert_many("controls", [document]))
         return control
+
+    def close_by_hand(self, record: Mapping[str, Any], documents: Iterable[tuple[str, Mapping[str, Any]]]) -> bool:
+        """Close an attempt in a person's name: its documents first, then its record; False if it was decided before."""
+        by_collection: dict[str, list[Mapping[str, Any]]] = {}
+        for collection, document in documents:
+            by_collection.setdefault(collection, []).append(document)
+        for collection, found in by_collection.items():
+            self._ask(partial(self.store.insert_many, collection, found))
+        return bool(self._ask(lambda: self.store.claim("attempts", record, str(record["nonce"]))))
 
     def remember_clock(self, lab_s: float) -> None:
         """Note the present lab second, so that a simulated lab can resume from it."""

@@ -31,7 +31,7 @@ class ForbiddenTransitionError(Exception):
 _STEP = (
     "state", "reason", "dormant", "attempt", "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at",
     "started_lab_s", "ended_lab_s", "ended_at", "failures", "not_before_lab_s", "expected_s", "expected_low_s",
-    "expected_high_s",
+    "expected_high_s", "question",
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
@@ -40,9 +40,9 @@ _JOB = (
     "steps_total", "steps_done", "placed", "ending", "weight",
 )  # fmt: skip
 _UNKNOWN = (None, None)
-_SAMPLE = ("state", "reason", "contents")
+_SAMPLE = ("state", "reason", "contents", "source")
 _MEMBER = ("run_uid", "ok", "error")
-_TASK = ("parameters", "results")
+_TASK = ("parameters", "origins", "results")
 _DEVICE = ("state", "reason", "attempt_id", "since_at", "host", "modules", "quarantine")
 
 
@@ -50,7 +50,7 @@ def _step_row(s: LiveStep) -> tuple[Any, ...]:
     return (
         s.state, s.reason, s.dormant, s.attempt, s.planned_start_s, s.planned_end_s, s.granted_at, s.deadline_at,
         s.started_s, s.ended_s, s.ended_at, s.failures, s.not_before_s, s.expected_s, s.expected_low_s,
-        s.expected_high_s, s.id, s.stored,
+        s.expected_high_s, s.question, s.id, s.stored,
     )  # fmt: skip
 
 
@@ -104,6 +104,8 @@ class Changes:
     """Jobs that people are to be told about, with the event's name."""
     writes: list[Callable[[], object]] = field(default_factory=list)
     """Rare further writes, done first in the same transaction."""
+    last: list[Callable[[], object]] = field(default_factory=list)
+    """Entries of the audit log: the last thing in the transaction, because they queue."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     charges: Charges = field(default_factory=Charges)
     """What is to be added to the accounts."""
@@ -218,6 +220,8 @@ class Changes:
                 self._write()
                 events.append(self.happenings, after_seq=leadership.last_event_seq, at=self.at, lab_s=self.lab_s)
                 notify(self.outbox)
+                for write in self.last:
+                    write()
             leadership.committed(last_event_seq=seq, plan_version=version)
             self._settle()
         for call in self.after_commit:
@@ -237,11 +241,11 @@ class Changes:
         update_rows(
             Sample,
             _SAMPLE,
-            ((s.state, s.reason, s.contents, s.id, s.stored) for s in self.samples.values()),
+            ((s.state, s.reason, s.contents, s.source, s.id, s.stored) for s in self.samples.values()),
             where=("id", "state"),
         )
         update_rows(StepMember, _MEMBER, ((m.run_uid, m.ok, m.error, m.pk) for m in self.members.values()))
-        update_rows(Task, _TASK, ((t.parameters, t.results, t.id) for t in self.tasks.values()))
+        update_rows(Task, _TASK, ((t.parameters, t.origins, t.results, t.id) for t in self.tasks.values()))
         update_rows(
             Device,
             _DEVICE,

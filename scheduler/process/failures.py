@@ -205,10 +205,15 @@ class Failures:
             flow.changes.job(job, JobState.NEEDS_OPERATOR, reason)
             flow.changes.outbox.append((job, "needs_operator"))
 
+    def needs_operator(self, job: LiveJob) -> bool:
+        """Tell whether something of a job waits for an operator's decision."""
+        return any(step.state == StepState.INTERRUPTED or step.asks for step in job.steps)
+
     def no_longer_needs_operator(self, unit: Unit) -> bool:
         """Tell whether this unit is the last thing of its job that an operator has to decide."""
         others = (step for step in unit.job.steps if step.unit is not unit)
-        return unit.job.state == JobState.NEEDS_OPERATOR and not any(s.state == StepState.INTERRUPTED for s in others)
+        decided = not any(s.state == StepState.INTERRUPTED or s.asks for s in others)
+        return unit.job.state == JobState.NEEDS_OPERATOR and decided
 
 
 def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:

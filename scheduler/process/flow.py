@@ -7,10 +7,12 @@ failure is in :mod:`scheduler.process.failures`.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from scheduler.events import Happening
 from scheduler.process.changes import Changes
+from scheduler.process.endings import Endings
 from scheduler.process.failures import Failures
 from scheduler.process.grants import Grants, holder_of, wanted
 from scheduler.process.live import OCCUPYING, LabState, LiveJob, LiveMember, LiveSample, LiveStep, Unit
@@ -47,6 +49,7 @@ class Flow:
         self.changes = Changes(0.0)
         self.failures = Failures(self)
         self.references = References()
+        self.endings = Endings(self)
         self.dispatched: list[Unit] = []
         """Units whose orders go out after the commit."""
         self.finished: list[LiveJob] = []
@@ -63,6 +66,7 @@ class Flow:
             for name in unit.devices:
                 if name in self.state.devices:
                     self.state.devices[name].holders[unit.id] = unit
+        self.endings.resume(unit)
         for step in unit.steps:
             if step.waiting or step.dormant:
                 continue
@@ -84,26 +88,40 @@ class Flow:
             if wanted(unit, resource):
                 for member in unit.first.alive:
                     if resource not in member.sample.places:
-                        self._take(resource, member.sample)
+                        self._take(resource, member.sample, unit.first)
         for key, value in unit.settings.items():
             for member in unit.first.alive:
                 self.state.setting_holders[key][holder_of(member)] = value
+            self.endings.take_back(key)
         if unit.standby:
             self._start_standby(unit)
         else:
             self._dispatch(unit)
 
-    def _take(self, resource: str, sample: LiveSample) -> None:
+    def _take(self, resource: str, sample: LiveSample, step: LiveStep) -> None:
         index = self.state.places.take(resource, sample)
         if sample.id is not None:
             self.changes.place(resource, index, None, sample.id)
+            self.moved("taken", resource, index, sample, step)
 
-    def give_back(self, resource: str, sample: LiveSample) -> None:
+    def give_back(self, resource: str, sample: LiveSample, step: LiveStep | None = None) -> None:
         """Free a sample's place."""
         index = self.state.places.give_back(resource, sample)
         if index is not None:
             self.changes.place(resource, index, sample.id, None)
+            if sample.id is not None:
+                self.moved("freed", resource, index, sample, step)
             self.grants.wake_key(("place", resource))
+
+    def moved(self, what: str, resource: str, index: int, sample: LiveSample, step: LiveStep | None) -> None:
+        """Log that a sample got a place or gave it back: its way through the lab is read from there."""
+        data = {"place": resource, "index": index, "step": None if step is None else step.id}
+        # What stands in for a sample of a job that is over belongs to none.
+        job: LiveJob | None = sample.job
+        happening = Happening("place", str(sample.id), state_to=what, data=data)
+        if job is not None:
+            happening.job_id, happening.project_id = job.id, job.project_id
+        self.changes.happened(happening)
 
     def _dispatch(self, unit: Unit) -> None:
         for member in unit.first.alive:
@@ -116,7 +134,8 @@ class Flow:
         for step in unit.steps:
             step.attempt += 1
             step.granted_at = self.changes.at
-            step.deadline_at = self.changes.at + timedelta(seconds=DEADLINE_S)
+            # A person is asked for as long as it takes.
+            step.deadline_at = None if unit.person else self.changes.at + timedelta(seconds=DEADLINE_S)
             self.changes.step(step, StepState.GRANTED)
             self.changes.step(step, StepState.DISPATCHED, data={"attempt": step.attempt})
             for member in step.alive:
@@ -165,12 +184,25 @@ class Flow:
         self.consume(step)
         for member in step.alive:
             for resource in step.frees:
-                self.give_back(resource, member.sample)
+                self.give_back(resource, member.sample, step)
             if step.adds and member.sample.id is not None:
-                member.sample.contents.append({**step.adds, "step": step.id, "lab_s": at_s})
+                member.sample.contents.append(self._added(step, at_s))
                 self.changes.touch(member.sample)
         self.flag_breaches(step)
         self.settle(step)
+
+    def _added(self, step: LiveStep, at_s: float) -> dict[str, Any]:
+        """Return what a step put into a sample: what, how much, of which lot, by which devices, when."""
+        adds: dict[str, Any] = step.adds or {}
+        return {
+            **adds,
+            "lot": self.stocks.lot(str(adds.get("stock"))),
+            "step": step.id,
+            "module": step.module,
+            "task": step.task_name,
+            "devices": sorted(device for device, mode in step.devices.items() if mode == "use"),
+            "lab_s": at_s,
+        }
 
     def consume(self, step: LiveStep) -> None:
         """Take what the step used out of its stocks."""
@@ -209,6 +241,8 @@ class Flow:
             ):
                 del holders[holder]
                 self.grants.wake_key(("setting", key))
+                if not holders:
+                    self.endings.call(key, step.job)
 
     def settle_sample(self, sample: LiveSample) -> None:
         """Complete a sample of which all steps are over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from scheduler.process.crowds import Crowds
@@ -42,6 +42,8 @@ class Grants:
         self.bench_away = False
         """While the document store is away no attended step starts: its claim could not be decided."""
         self.crowds = Crowds()
+        self.on_breach: Callable[[Unit], None] = lambda unit: None
+        """Called with a unit that cannot start in time, where the job wants to be asked."""
         self._woken: dict[str, Unit] = {}
         self._due: list[tuple[float, int, Unit]] = []
         self._serial = itertools.count()
@@ -126,12 +128,32 @@ class Grants:
         due_s = self.due_s(unit)
         if due_s is None or not unit.first.alive:
             return False
+        if unit.person:
+            due_s = max(due_s, self.state.duty.next_s(unit.devices, now_s))
         if due_s > now_s:
             heapq.heappush(self._due, (due_s, next(self._serial), unit))
+            return False
+        if unit.ends and self.state.setting_holders[unit.ends]:
+            return False
+        if unit.awaits or unit.first.asks or self._must_ask(unit, now_s):
             return False
         if not (self._host_ready(unit) and self._all_free(unit) and self._window_open(unit, now_s)):
             return False
         return unit.standby or self.crowds.room(unit)
+
+    def _must_ask(self, unit: Unit, now_s: float) -> bool:
+        """Tell whether a window is broken about which somebody wants to be asked; then ask."""
+        if unit.first.question is not None or not any(need.on_breach == "ask" for need in unit.outer):
+            return False
+        need, _ = late_s(unit, self.state, now_s)
+        if need is not None:
+            self.on_breach(unit)
+            return True
+        closes_s = self._latest_s(unit)
+        if closes_s is not None:
+            # Whatever else it waits for: when the window has closed, it is asked about.
+            heapq.heappush(self._due, (max(closes_s * (1 + 1e-9) + 0.05, now_s + 0.05), next(self._serial), unit))
+        return False
 
     def due_s(self, unit: Unit) -> float | None:
         """Return the lab time at which all waits before the unit are over; None if a predecessor is not done."""
@@ -255,6 +277,20 @@ def void(need: Need, before: LiveStep, unit: Unit) -> bool:
         return False
     shared = {id(member.sample) for member in before.members} & {id(member.sample) for member in members}
     return bool(shared) and not shared & {id(member.sample) for member in unit.first.alive}
+
+
+def late_s(unit: Unit, state: LabState, now_s: float) -> tuple[Need | None, float]:
+    """Return the window of a unit, with ``on_breach: ask``, that is broken most, and by how much (lab seconds)."""
+    worst: Need | None = None
+    most_s = 0.0
+    for need in unit.outer:
+        before = state.steps.get(need.step)
+        if need.max_s is None or need.on_breach != "ask" or before is None or before.ended_s is None:
+            continue
+        by_s = now_s - before.ended_s - need.max_s
+        if by_s > max(most_s, 1e-6):
+            worst, most_s = need, by_s
+    return worst, most_s
 
 
 def downstream_devices(unit: Unit, state: LabState) -> set[str]:

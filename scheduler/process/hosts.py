@@ -136,6 +136,8 @@ class Hosts:
     def _see(self, device: LiveDevice, host: _Host | None, estop: str) -> None:
         alive = host is not None and host.alive
         says = host.record.devices.get(device.id, DeviceState.OFFLINE) if host and alive else DeviceState.OFFLINE
+        if device.person:
+            says = DeviceState.IDLE
         before = device.usable
         device.host_says, device.estop = says, estop
         self.show(device)

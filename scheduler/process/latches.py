@@ -6,12 +6,14 @@ from which the event log is written here, however late that is.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from scheduler.events import Happening
 from scheduler.models import Event
 from scheduler.process.bench import Bench
 from scheduler.process.flow import Flow
+from users.audit import note
 
 KIND = "estop"
 
@@ -55,6 +57,10 @@ class Latches:
             self.flow.changes.happened(
                 Happening(KIND, scope, None, None, old, new, latch["actor"], latch.get("reason") or "", data)
             )
+            if latch["tripped"]:
+                # A person's trip is noted here too: it went to the hosts without waiting for the database.
+                said = {"reason": latch.get("reason") or "", "serial": latch["serial"]}
+                self.flow.changes.last.append(partial(note, "estop.trip", scope, actor=latch["actor"], **said))
         self._told[scope] = serial
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.planning.fairness import NORMAL
+from scheduler.process.duty import Duty
 from scheduler.states import JOB_FINAL, SAMPLE_FINAL, STEP_FINAL, DeviceState, JobState, SampleState, StepState
 
 ATTENDED = frozenset({StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED})
@@ -58,6 +59,8 @@ class LiveTask:
     parameters: dict[str, Any]
     results: dict[str, Any] | None
     cleanup: bool
+    origins: dict[str, Any] = field(default_factory=dict)
+    """Where values come from that were references."""
     policy: Any = None
     """What its job wants to happen when it fails (:class:`scheduler.process.policy.Policy`), if it says so."""
 
@@ -123,6 +126,10 @@ class LiveStep:
     expected_low_s: float | None = None
     expected_high_s: float | None = None
     """How long it was expected to take when its order went out; None if that says nothing."""
+    person: bool = False
+    """Whether a person does it."""
+    question: dict[str, Any] | None = None
+    """What an operator has to decide before it may start, or has decided."""
     kind: str = ""
     """What it is learnt from and for; see :mod:`scheduler.process.predictions`."""
     learnt_s: float | None = None
@@ -149,6 +156,11 @@ class LiveStep:
         return self.state == StepState.WAITING and not self.dormant
 
     @property
+    def asks(self) -> bool:
+        """Whether it waits for an operator's decision before it may start."""
+        return self.waiting and self.question is not None and "answer" not in self.question
+
+    @property
     def alive(self) -> list[LiveMember]:
         """Members that the step is done for: a clean-up for lost samples, anything else for the others."""
         return [m for m in self.members if m.task.cleanup or not m.sample.lost]
@@ -171,6 +183,10 @@ class Unit:
     outer: list[Need] = field(default_factory=list)
     """Needs that point to steps outside."""
     queued: bool = False
+    ends: str = ""
+    """Which ``device.setting`` it switches off, once nobody holds that any more."""
+    awaits: bool = False
+    """Whether a value that it needs, from another job of the campaign, is not known yet."""
     touched: bool = False
     """Whether an earlier attempt may have moved something."""
     refusals: int = 0
@@ -215,6 +231,11 @@ class Unit:
     def standby(self) -> bool:
         """Whether it needs nobody."""
         return self.steps[0].action is None
+
+    @property
+    def person(self) -> bool:
+        """Whether a person does it, so that no host has anything to do with it."""
+        return self.steps[0].person
 
     @property
     def waiting(self) -> bool:
@@ -264,6 +285,8 @@ class LiveJob:
     """How it was asked to end, by whom and why."""
     manual: bool = False
     """Run by hand by an operator."""
+    campaign: str = ""
+    """Its campaign, if it belongs to one."""
     weight: dict[str, Any] | None = None
     """The parts of its weight, as they are stored and shown."""
     turn: int = 0
@@ -272,6 +295,8 @@ class LiveJob:
     start_range: tuple[float, float] | None = None
     finish_range: tuple[float, float] | None = None
     """Between which it starts and finishes in four of five cases, lab seconds."""
+    expects: int = 0
+    """How many more jobs like it will follow; see :mod:`scheduler.process.cycles`."""
     told: Any = None
     """Its first prediction (:class:`scheduler.process.predictions.Told`); None if a person has held it since."""
     told_last: Any = None
@@ -322,6 +347,8 @@ class LiveDevice:
     lock: str = ""
     """What maintenance lock covers it, and who holds that: the user's id."""
     lock_holder: str = ""
+    person: bool = False
+    """Whether it is a person, of whom no host says anything."""
     holders: dict[str, Unit] = field(default_factory=dict)
     """Units that occupy it now, by id."""
 
@@ -412,6 +439,8 @@ class LabState:
         """Scopes (``lab`` or a module) whose emergency stop is tripped."""
         self.emergency_seen = False
         """Whether a host has told of an emergency stop: the latches are to be looked at before anything is granted."""
+        self.duty = Duty()
+        """When people may be asked."""
         self.stocks: dict[str, float] = {}
         """Stock → what there is, in its unit."""
         self.held_at_start: list[tuple[float, str, int, str]] = []

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connection
 
 from octolab.select import Select
+from scheduler.generator.expand import ENDS
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
 from scheduler.process.live import (
     LabState,
@@ -33,16 +34,16 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending", "manual", "weight",
+    "placed", "ending", "manual", "campaign", "weight",
 )  # fmt: skip
 _SAMPLE = ("id", "job_id", "name", "index", "state", "reason", "source", "contents")
-_TASK = ("id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup")
+_TASK = ("id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup", "origins")
 _MEMBER = ("id", "step_id", "task_id", "sample_id", "run_uid", "ok", "error")
 _STEP = (
-    "id", "job_id", "index", "name", "module", "task_name", "action", "dormant", "block", "state", "reason", "attempt",
-    "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s", "planned_start_lab_s",
-    "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at", "failures",
-    "not_before_lab_s", "expected_s", "expected_low_s", "expected_high_s",
+    "id", "job_id", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "state", "reason",
+    "attempt", "devices", "takes", "frees", "settings", "consumes", "adds", "needs", "duration_s",
+    "planned_start_lab_s", "planned_end_lab_s", "granted_at", "deadline_at", "started_lab_s", "ended_lab_s", "ended_at",
+    "failures", "not_before_lab_s", "expected_s", "expected_low_s", "expected_high_s", "question",
 )  # fmt: skip
 
 
@@ -139,7 +140,10 @@ def _add_members(
 
 def _state_of_steps(steps: list[LiveStep]) -> str:
     """Return the state of what stands for no sample: no row remembers it, but its steps do."""
-    own = [step.state for step in steps if not step.dormant]
+    own = [step.state for step in steps if not any(member.task.cleanup for member in step.members)]
+    if not own:
+        # Nothing but what switches settings off: its success is nobody's.
+        return SampleState.CANCELLED
     if StepState.CANCELLED in own:
         return SampleState.CANCELLED
     if StepState.FAILED in own or StepState.ABORTED in own:
@@ -159,6 +163,8 @@ def make_units(job: LiveJob) -> None:
         unit.gather()
         # What earlier attempts did is not known any more.
         unit.touched = unit.first.attempt > 1
+        key = next((member.task.key for member in unit.first.members if member.task.cleanup), "")
+        unit.ends = key.removeprefix(ENDS) if key.startswith(ENDS) else ""
     job.units = list(units.values())
 
 
@@ -169,6 +175,7 @@ def _job(row: Sequence[Any]) -> LiveJob:
         int(spec.get("retries") or 0) if isinstance(spec, dict) else 0, manifests, *rest,
     )  # fmt: skip
     job.policies = policies_of(spec)
+    job.expects = int(spec.get("expects") or 0) if isinstance(spec, dict) else 0
     return job
 
 
@@ -183,14 +190,14 @@ def _tasks(jobs: dict[str, LiveJob], rows: Iterable[Sequence[Any]]) -> dict[UUID
 
 
 def _step(job: LiveJob, row: Sequence[Any]) -> LiveStep:
-    pk, _, index, name, module, task, action, dormant, block, state, reason, attempt, *rest = row
-    devices, takes, frees, settings, consumes, adds, needs, *times = rest
+    pk, _, index, name, module, task, action, person, dormant, block, state, reason, attempt, *rest = row
+    devices, takes, frees, settings, consumes, adds, needs, *times, question = rest
     wants = [Need(n["step"], n.get("min_s") or 0.0, n.get("max_s"), n.get("on_breach") or "flag") for n in needs]
     step = LiveStep(
         str(pk), job, index, name, module, task, action, dormant, str(block), state, reason, attempt,
         devices, takes, frees, settings, consumes, adds, wants, *times,
     )  # fmt: skip
-    step.stored = state
+    step.stored, step.person, step.question = state, person, question
     return step
 
 
@@ -227,7 +234,7 @@ def seat_samples(state: LabState, samples: Iterable[LiveSample]) -> None:
         if sample_id in wanted:
             wanted[sample_id].places[resource] = index
     for sample in wanted.values():
-        if sample.id is None or "place" not in sample.source or sample.state != SampleState.PLANNED:
+        if sample.id is None or "index" not in sample.source or sample.state != SampleState.PLANNED:
             continue
         place, number = str(sample.source["place"]), int(sample.source["index"])
         if place in sample.places:

@@ -20,6 +20,8 @@ from scheduler.process.apply import Requests
 from scheduler.process.attempts import Attempts
 from scheduler.process.bell import Bell, Ringer
 from scheduler.process.bench import AwayError, Bench
+from scheduler.process.breaches import Breaches
+from scheduler.process.campaigns import Campaigns
 from scheduler.process.changes import Changes
 from scheduler.process.flow import Flow
 from scheduler.process.grants import Grants
@@ -31,6 +33,7 @@ from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
+from scheduler.process.people import People
 from scheduler.process.plan import Plan
 from scheduler.process.predictions import Predictions
 from scheduler.process.questions import Questions
@@ -85,7 +88,7 @@ class Scheduler:
         """Forget the live state and read it again."""
         self.state = LabState()
         self.shares = Shares(self.state, self.clock.scale)
-        self.predictions = Predictions(self.state)
+        self.predictions = Predictions(self.state, self.clock.scale)
         self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
         self.plan.on_reorder = self.grants.queues.resort
@@ -100,9 +103,16 @@ class Scheduler:
         self.requests = Requests(self.flow, self.attempts, self.hosts)
         self.attempts.on_policy = self.requests.control.follow_policy
         self.interlocks = Interlocks(self.lab, self.flow, self.bench, self.requests.control, self.hosts.show)
+        self.people = People(self.flow, self.attempts)
         self.requests.add(self.interlocks.verbs)
+        self.requests.add(self.people.verbs)
+        self.breaches = Breaches(self.flow, self.requests.control)
+        self.requests.add(self.breaches.verbs)
+        self.campaigns = Campaigns(self.flow)
+        self.grants.on_breach = self.breaches.note
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
+        self.people.load(self.lab, self.clock)
         self.stocks.load()
         self.shares.load()
         self.predictions.load()
@@ -176,6 +186,7 @@ class Scheduler:
             self.requests.apply(answers)
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
+            self.campaigns.look()
             self._ask_bench(self._look_at_hosts)
         self._adopt_better_plan(now_s)
         self._grant(now_s)
@@ -218,6 +229,7 @@ class Scheduler:
                 job.placed = True
                 self.flow.changes.touch(job)
                 new.append(job)
+        self.campaigns.follow(jobs)
         if jobs:
             self.predictions.recall(jobs)
             self.plan.place(jobs, now_s)
@@ -252,6 +264,7 @@ class Scheduler:
                 self.flow.grant(unit)
                 self.standby.follow(unit)
                 started = True
+            self.breaches.ask_all()
             ended = self.standby.end_due(now_s)
             if not (started or ended or self.plan.wanted):
                 return
@@ -265,7 +278,10 @@ class Scheduler:
 
     def _orders(self) -> list[tuple[Unit, Any]]:
         self.attempts.sent(self.flow.dispatched)
-        return [(unit, self._order(unit)) for unit in self.flow.dispatched]
+        for unit in self.flow.dispatched:
+            if unit.person:
+                self.people.ask(unit)
+        return [(unit, self._order(unit)) for unit in self.flow.dispatched if not unit.person]
 
     def _order(self, unit: Unit) -> Any:
         parameters = {member.pk: member.task.parameters for member in unit.first.alive}

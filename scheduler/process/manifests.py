@@ -54,6 +54,11 @@ class Manifests:
         except KeyError:
             return False
 
+    def title(self, job: LiveJob, module: str, task: str) -> str:
+        """Return what people call a task."""
+        manifest = self._known.get(job.manifests.get(module, ""))
+        return next((known.title for known in manifest.tasks if known.name == task), task) if manifest else task
+
     def may_pause(self, job: LiveJob, module: str, action: str | None) -> bool:
         """Tell whether the action has safe points at which it can wait."""
         manifest = self._known.get(job.manifests.get(module, ""))

@@ -104,6 +104,7 @@ def _member(member: LiveMember, instance: str, names: LocalNames, parameters: di
         sample_id=sample.id,
         sample_name=sample.name,
         parameters=parameters,
+        origins=member.task.origins,
         places={names.resource(instance, resource): index for resource, index in sample.places.items()},
         run_uid=member.run_uid or "",
     )

@@ -20,6 +20,7 @@ from scheduler.planning.objective import Objective
 from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
+from scheduler.process.cycles import cycle_of, is_placeholder
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
@@ -81,6 +82,8 @@ class Plan:
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
+        self._expected: dict[str, int] = {}
+        """First step of a placeholder's unit → its start in ticks."""
         self._table: MaskingTable | None = None
         self._stills: set[str] = set()
         self._serials = 0
@@ -317,7 +320,13 @@ class Plan:
         starts: dict[str, int] = {}
         ends: dict[str, int] = {}
         for step in problem.steps():
-            item, live = fixed.get(step.id), self.state.steps[step.id]
+            item = fixed.get(step.id)
+            if is_placeholder(step.id):
+                if step.id in self._expected:
+                    starts[step.id] = max(problem.now, self._expected[step.id])
+                    ends[step.id] = starts[step.id] + step.modes[0].duration
+                continue
+            live = self.state.steps[step.id]
             if item is not None:
                 starts[step.id], ends[step.id] = item.start, item.end
             elif live.planned_start_s is not None:
@@ -388,6 +397,9 @@ class Plan:
         return table if after < before else instead_of
 
     def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
+        if is_placeholder(step_id):
+            # Whatever is there already goes before what is only expected.
+            return (_LAST, (order or self._expected).get(step_id, _LAST), cycle_of(step_id))
         step = self.state.steps[step_id]
         job, unit = step.job, step.unit
         if order is not None:
@@ -415,6 +427,8 @@ class Plan:
 
     def _publish(self, table: MaskingTable, jobs: Iterable[LiveJob]) -> None:
         """Give units their order and steps their times. The caller reorders the queues."""
+        jobs = list(jobs)
+        self._note_expected(table, jobs)
         for job in jobs:
             begin_s, finish_s = job.started_s, 0.0
             for step in job.steps:
@@ -440,6 +454,18 @@ class Plan:
             self.versions.shifted(job, job.predicted_finish_s)
             job.predicted_start_s = begin_s
             job.predicted_finish_s = finish_s or None
+
+    def _note_expected(self, table: MaskingTable, jobs: list[LiveJob]) -> None:
+        """Remember where the placeholders of some jobs stand."""
+        expecting = {job.id for job in jobs if job.expects}
+        if len(jobs) == len(self.state.jobs):
+            self._expected.clear()
+        if not expecting:
+            return
+        for unit in table.units:
+            placed = unit.job in expecting and table.start[unit.index] != UNPLACED
+            if placed and unit.steps and is_placeholder(unit.steps[0]):
+                self._expected[unit.steps[0]] = table.start[unit.index]
 
 
 def _worth_it(before: tuple[int, ...], after: tuple[int, ...]) -> bool:

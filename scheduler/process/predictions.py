@@ -34,6 +34,8 @@ CONSIDERABLE_S = 1.0
 AGAIN_S = 2.0
 """… and not oftener than once in so many real seconds."""
 LATENCY_SHARE = 0.1
+REACTION_S = 0.1
+"""Real seconds."""
 SHORTEST_S = 1e-3
 _COLUMNS = (
     "job", "made_at", "made_lab_s", "first", "start_low_lab_s", "start_lab_s", "start_high_lab_s", "finish_low_lab_s",
@@ -57,8 +59,10 @@ class Told:
 class Predictions:
     """Learns durations, predicts jobs, and scores both."""
 
-    def __init__(self, state: LabState) -> None:
+    def __init__(self, state: LabState, scale: float = 1.0) -> None:
         self.state = state
+        self.least_s = REACTION_S * scale
+        """No range is narrower to either side (lab seconds): it takes that long until anybody notices anything."""
         self.model = DurationModel()
         self.starts, self.finishes = Calibration(), Calibration()
         self.latency_s = 0.0
@@ -148,8 +152,8 @@ class Predictions:
         told = job.told
         if told is None or job.state != JobState.COMPLETED or job.started_s is None or job.finished_s is None:
             return
-        self.starts.observe(score(told.raw_start, told.made_s, job.started_s))
-        self.finishes.observe(score(told.raw_finish, told.made_s, job.finished_s))
+        self.starts.observe(score(told.raw_start, told.made_s, job.started_s, self.least_s))
+        self.finishes.observe(score(told.raw_finish, told.made_s, job.finished_s, self.least_s))
 
     def write(self, changes: Changes) -> None:
         """Have what was told written with the turn's other changes."""
@@ -171,7 +175,10 @@ class Predictions:
         if spans is None or job.predicted_finish_s is None or job.predicted_start_s is None:
             return
         raw_start, raw_finish = spans
-        start, finish = self.starts.apply(raw_start, now_s), self.finishes.apply(raw_finish, now_s)
+        start, finish = (
+            self.starts.apply(raw_start, now_s, self.least_s),
+            self.finishes.apply(raw_finish, now_s, self.least_s),
+        )
         if job.started_s is not None:
             start = Range(job.started_s, job.started_s, job.started_s)
         # The plan's own times are told too, and must not look impossible.
@@ -238,8 +245,8 @@ class Predictions:
         for row in reversed(done.select_related("job").defer("job__spec")[:SCORED]):
             told = _told(row)
             if row.job.started_lab_s is not None and row.job.finished_lab_s is not None:
-                self.starts.observe(score(told.raw_start, told.made_s, row.job.started_lab_s))
-                self.finishes.observe(score(told.raw_finish, told.made_s, row.job.finished_lab_s))
+                self.starts.observe(score(told.raw_start, told.made_s, row.job.started_lab_s, self.least_s))
+                self.finishes.observe(score(told.raw_finish, told.made_s, row.job.finished_lab_s, self.least_s))
         self._open = {}
         for row in Prediction.objects.exclude(job__state__in=JOB_FINAL).order_by("id"):
             first, _ = self._open.get(str(row.job_id), (None, None))

@@ -21,8 +21,9 @@ from scheduler.planning.problem import (
     Task,
     Use,
 )
+from scheduler.process.cycles import with_cycles
 from scheduler.process.grants import void
-from scheduler.process.live import LabState, LiveJob, LiveSample, LiveStep
+from scheduler.process.live import LabState, LiveDevice, LiveJob, LiveSample, LiveStep
 from scheduler.states import StepState
 
 TICK_S = 0.05
@@ -53,7 +54,7 @@ def place_id(resource: str) -> str:
 
 def stalled(state: LabState, step: LiveStep) -> bool:
     """Tell whether a waiting step cannot start until a person or a host has done something."""
-    if not step.job.schedulable:
+    if not step.job.schedulable or step.asks or step.unit.awaits:
         return True
     if step.standby:
         return False
@@ -98,7 +99,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
     if not any(not step.final for step in steps):
         return None
     known = {step.id for step in steps}
-    return Job(
+    job = Job(
         id=live.id,
         tasks=tuple(Task(step.id, (_step(state, step, now),), step.module) for step in steps),
         lags=tuple(_lags(steps)),
@@ -109,6 +110,7 @@ def make_job(state: LabState, live: LiveJob, now: int, covered: set[tuple[str | 
         weight=live.plan_weight,
         release=tick_of(live.submitted_s),
     )
+    return with_cycles(job, live.expects) if live.expects and live.how == "" else job
 
 
 def _planned(step: LiveStep) -> bool:
@@ -205,10 +207,21 @@ def _settings(sample: LiveSample, known: set[str]) -> Iterator[Setting]:
 
 def _devices(state: LabState, jobs: list[LiveJob], now: int) -> Iterator[Device]:
     for device in state.devices.values():
-        blocked = () if device.usable else (Blocked(now, now + ticks(STALL_S), device.state),)
-        yield Device(device.id, blocked=blocked)
+        yield Device(device.id, blocked=tuple(_blocked(state, device, now)))
     for key in setting_keys(jobs):
         yield Device(key)
+
+
+def _blocked(state: LabState, device: LiveDevice, now: int) -> Iterator[Blocked]:
+    """Yield when a device is away: as long as nobody has repaired it, and when a person is off duty. None overlap."""
+    after = now
+    if not device.usable:
+        after = now + ticks(STALL_S)
+        yield Blocked(now, after, device.state)
+    for shut_s, opens_s in state.duty.closed(device.id, seconds(now)):
+        start, end = max(after, tick_of(shut_s)), ticks(opens_s)
+        if start < end:
+            yield Blocked(start, end, "off duty")
 
 
 def setting_keys(jobs: Iterable[LiveJob]) -> set[str]:

@@ -16,9 +16,12 @@ _UNDER_WAY = (StepState.GRANTED, StepState.DISPATCHED, StepState.RUNNING, StepSt
 
 
 def next_unit(job: LiveJob, step_id: str | None) -> Unit | None:
-    """Return the unit of a step, or the one of a job that is to start next; None if nothing of it waits."""
+    """Return the unit of a step, or that of a job which waits for a person or starts next; None if nothing waits."""
     if step_id is not None:
         return next((unit for unit in job.units if any(step.id == step_id for step in unit.steps)), None)
+    asked = next((unit for unit in job.units if unit.person and unit.state == StepState.DISPATCHED), None)
+    if asked is not None:
+        return asked
     waiting = [unit for unit in job.units if unit.waiting]
     return min(waiting, key=lambda unit: unit.order, default=None)
 
@@ -32,13 +35,21 @@ def reason(state: LabState, unit: Unit, now_s: float) -> dict[str, Any] | None:
         return {"reason": "dormant", "thing": ""}
     if step.state == StepState.INTERRUPTED:
         return {"reason": "interrupted", "thing": ""}
+    if unit.person and step.state in _UNDER_WAY:
+        return {"reason": "human", "thing": next(iter(unit.devices), "")}
     if step.state in _UNDER_WAY:
         return {"reason": "under_way", "thing": ""}
     for scope in ("lab", step.module):
         if scope in state.estopped:
             return {"reason": "estop", "thing": scope}
+    if unit.awaits:
+        return {"reason": "value", "thing": "", "text": step.reason}
+    if step.asks:
+        return {"reason": "question", "thing": "", "text": step.reason}
     if unit.standby:
         return None
+    if unit.person and (next_s := state.duty.next_s(unit.devices, now_s)) > now_s:
+        return {"reason": "human", "thing": next(iter(unit.devices), ""), "until_lab_s": next_s}
     for name in (*unit.devices, *sorted(downstream_devices(unit, state) - unit.devices.keys())):
         device = state.devices.get(name)
         if device is None or not device.usable_for(unit.job):

@@ -36,10 +36,28 @@ class References:
                 return f"the module {step.module} has no {error} any more"
             if found.problems:
                 return " ".join(found.problems)
+            task.origins = {**origins_of(parameters, found.parameters, member), **task.origins}
             task.parameters = found.parameters
             _renew(step, found.duration_s, found.consumes or {}, found.adds, changes)
         changes.touch(task)
         return ""
+
+
+def origins_of(before: Mapping[str, Any], after: Mapping[str, Any], member: LiveMember) -> dict[str, Any]:
+    """Return where the values come from that were references to tasks of the same job."""
+    origins: dict[str, Any] = {}
+    for name, value in before.items():
+        if not isinstance(value, Mapping) or "ref" not in value or "job" in value:
+            continue
+        key = str(value["ref"]).partition(".")[0]
+        for step in member.sample.job.steps:
+            for other in step.members:
+                if other.task.key == key and other.ok and (other.sample is member.sample or other.sample.id is None):
+                    origins[name] = {
+                        "ref": value["ref"], "job": member.sample.job.id, "task": other.task.id,
+                        "run_uid": other.run_uid, "value": after.get(name),
+                    }  # fmt: skip
+    return origins
 
 
 def has_reference(value: Any) -> bool:

@@ -10,7 +10,7 @@ from django.dispatch import receiver
 from scheduler.models import Request
 from users.audit import note
 
-_NOUNS = {"decide": "step", "refill": "stock", "collect": "sample"}
+_NOUNS = {"decide": "step", "answer": "step", "settle": "step", "refill": "stock", "collect": "sample"}
 
 
 @receiver(post_save, sender=Request)

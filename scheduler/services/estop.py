@@ -237,7 +237,7 @@ def devices_in(scope: str) -> list[str]:
         return listed
     try:
         rows = Device.objects.order_by("id").values_list("id", "modules")
-        return [device for device, modules in rows if scope in modules]
+        return [device for device, modules in rows if scope in modules and device in listed]
     except DatabaseError:
         _log.warning("the database is away: all devices are listed for %s", scope)
         return listed

@@ -27,7 +27,7 @@ from scheduler.process.references import has_reference
 from scheduler.services.placement import ask
 from scheduler.states import DeviceState
 
-PROOF_S = 2.0
+PROOF_S = 3.0
 """How long (real seconds) a proof is waited for; without one the job is accepted."""
 MOST_KNOWN = 500
 

@@ -32,6 +32,7 @@ from users.models import Project, ProjectRole, User
 from users.permissions import my_project
 
 from .approval import check_rules, tell_operators, why_approval
+from .campaigns import check_campaign
 from .feasible import check_feasible
 from .limits import check_limits
 from .rows import insert
@@ -141,7 +142,7 @@ def submit_job(
         earlier = _by_key(user, idempotency_key, digest)
         if earlier is not None:
             return earlier, False
-    checked = _check(user, data, project)
+    checked = _check(user, data, project, manual=manual)
     try:
         with transaction.atomic():
             if not manual:
@@ -205,7 +206,7 @@ def change_job(
 # --- checking -----------------------------------------------------------------------------------------------
 
 
-def _check(user: User, data: dict[str, Any], project: Project | str | None) -> CheckedJob:
+def _check(user: User, data: dict[str, Any], project: Project | str | None, *, manual: bool = False) -> CheckedJob:
     document = validate(data)
     catalogue = _catalogue()
     problems = Problems()
@@ -214,9 +215,10 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None) -> C
     if chosen is not None and document.recipients:
         _check_recipients(document, chosen, problems)
     earlier = earlier_samples(document, catalogue, user, problems)
-    expansion = expand(document, catalogue, new_id(), problems, earlier)
+    expansion = expand(document, catalogue, new_id(), problems, earlier, by_hand=manual)
     if chosen is not None:
         check_rules(expansion, chosen, problems)
+        check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
         check_feasible(expansion, catalogue, problems)
@@ -329,6 +331,9 @@ def job_row(checked: CheckedJob, user: User) -> Job:
         name=document.name,
         spec=document.normalised(),
         manifests={instance: catalogue.hashes[instance] for instance in expansion.modules},
+        campaign=document.campaign or "",
+        campaign_key=document.key or "",
+        waits_for=list(expansion.waits_for),
         priority=document.priority,
         deadline_at=checked.deadline_at,
         simulated=catalogue.lab.simulated,

@@ -1,4 +1,4 @@
-"""Wishes that the scheduler applies: cancel, change, decide, refill, collect.
+"""Wishes that the scheduler applies: cancel, decide, refill, collect. Changing a job: :mod:`scheduler.services.jobs`.
 
 Each verb checks what can be told at once, writes a `Request` row, rings the scheduler and waits a moment for its answer
 (``wait_s`` real seconds; 0 for callers that wait in an event loop, see :mod:`scheduler.api.verbs`). The row counts:
@@ -27,6 +27,8 @@ WAIT_S = 0.5
 _POLL_S = 0.02
 
 _WHO = {"halt": "Only operators of all modules of a job may halt it."}
+BREACHED = ("continue", "skip", "abort")
+"""What may be decided about a step that would start too late."""
 STEP_VERBS: dict[str, frozenset[str]] = {StepState.INTERRUPTED: frozenset({"decide"})}
 
 
@@ -93,18 +95,10 @@ def cancel_job(user: User, job: Job, reason: str = "", *, wait_s: float = WAIT_S
     return control_job(user, job, "cancel", reason, wait_s=wait_s)
 
 
-def change_job(user: User, job: Job, *, wait_s: float = WAIT_S, **changes: Any) -> Answer:
-    """Ask for another ``name``, ``priority`` (-10 to 10) or ``deadline`` (ISO text with offset, or None).
-
-    Raises as `control_job` does.
-    """
-    require(may_change(user, job), "Only the job's owner and admins of its project may change it.")
-    _check_job(job, "change")
-    return ask("change", user, job, wait_s, **changes)
-
-
 def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = WAIT_S) -> Answer:
     """Say what an interrupted step was: ``done``, ``failed``, or to ``repeat``; the note says what was seen.
+
+    Or say what becomes of a step that would start too late: ``continue``, ``skip`` the sample, or ``abort`` the job.
 
     Raises
     ------
@@ -114,9 +108,24 @@ def decide(user: User, step: Step, decision: str, note: str, *, wait_s: float = 
         If the user does not operate the step's module.
     """
     require(user.operates(step.module), f"Only operators of {step.module} may decide about its steps.")
+    if asks(step):
+        if decision not in BREACHED:
+            raise IllegalStateError(step.state, frozenset(BREACHED), f"Decide: {', '.join(BREACHED)}.")
+        return ask("settle", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
     if "decide" not in STEP_VERBS.get(step.state, frozenset()):
         raise IllegalStateError(step.state, STEP_VERBS.get(step.state, frozenset()))
     return ask("decide", user, step.job, wait_s, step=str(step.pk), decision=decision, note=note)
+
+
+def asks(step: Step) -> bool:
+    """Tell whether a step waits for a decision before it may start: its window is broken, and the job says ask."""
+    return step.state == StepState.WAITING and step.question is not None and "answer" not in step.question
+
+
+def late_steps() -> list[Step]:
+    """Return the steps about which an operator has to decide before they may start, oldest first."""
+    waiting = Step.objects.filter(state=StepState.WAITING, question__isnull=False).select_related("job__owner")
+    return [step for step in waiting.order_by("id") if asks(step)]
 
 
 def refill(

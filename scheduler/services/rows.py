@@ -10,10 +10,10 @@ from scheduler.models import Job, Sample, Step, StepMember, Task
 from scheduler.states import SampleState, StepState
 
 _SAMPLE = ("id", "job", "index", "name", "parameters", "source", "contents", "state", "reason")
-_TASK = ("id", "job", "key", "index", "module", "task", "parameters", "cleanup")
+_TASK = ("id", "job", "key", "index", "module", "task", "parameters", "origins", "cleanup")
 _STEP = (
-    "id", "job", "index", "name", "module", "task_name", "action", "dormant", "block", "devices", "takes", "frees",
-    "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
+    "id", "job", "index", "name", "module", "task_name", "action", "person", "dormant", "block", "devices", "takes",
+    "frees", "settings", "consumes", "adds", "needs", "duration_s", "state", "reason", "attempt", "failures",
     "not_before_lab_s",
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ def insert(job: Job, expansion: Expansion) -> None:
     insert_rows(
         Task,
         _TASK,
-        ((t.id, job.id, t.key, t.index, t.module, t.task, t.parameters, t.cleanup) for t in expansion.tasks),
+        ((t.id, job.id, t.key, t.index, t.module, t.task, t.parameters, {}, t.cleanup) for t in expansion.tasks),
     )
     insert_rows(
         Task.samples.through,
@@ -43,8 +43,9 @@ def insert(job: Job, expansion: Expansion) -> None:
         Step,
         _STEP,
         (
-            (s.id, job.id, s.index, s.name, s.module, s.task_name, s.action, s.dormant, s.block, s.devices, s.takes,
-             s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0, 0.0)
+            (s.id, job.id, s.index, s.name, s.module, s.task_name, s.action, s.person, s.dormant, s.block, s.devices,
+             s.takes, s.frees, s.settings, s.consumes, s.adds, s.needs, s.duration_s, StepState.WAITING.value, "", 0, 0,
+             0.0)
             for s in expansion.steps
         ),
     )  # fmt: skip

@@ -40,12 +40,26 @@ def earlier_samples(document: JobDocument, catalogue: Catalogue, user: User, pro
             p for p in row.places.all() if p.resource in catalogue.places and catalogue.places[p.resource].storage
         ]
         if row.state not in _AT_REST:
-            problems.add(path, f"This sample is still {row.state}; wait until its job has stored it.")
+            store = _will_be_stored(row, catalogue)
+            if store is None:
+                problems.add(path, f"This sample is still {row.state}, and its job does not store it.")
+            else:
+                # It is waited for; where it will stand, and what will be in it, is known when it is there.
+                found[sample_id] = Earlier(store, None)
         elif not stores or len(row.places.all()) > len(stores):
             problems.add(path, "This sample is not in the storage any more: it was collected, or another job has it.")
         else:
             found[sample_id] = Earlier(stores[0].resource, stores[0].index, tuple(row.contents))
     return found
+
+
+def _will_be_stored(sample: Sample, catalogue: Catalogue) -> str | None:
+    """Return the storage in which a sample will stand once its job is done with it, None if it is nowhere kept."""
+    stores = {place for place, kind in catalogue.places.items() if kind.storage}
+    here = [place.resource for place in sample.places.all() if place.resource in stores]
+    steps = sample.step_members.filter(step__dormant=False).order_by("step__index")
+    coming = [place for takes in steps.values_list("step__takes", flat=True) for place in takes if place in stores]
+    return next(iter([*here, *coming]), None)
 
 
 def check_places(expansion: Expansion, catalogue: Catalogue, problems: Problems) -> None:
@@ -77,7 +91,7 @@ def claim_places(expansion: Expansion, lab_s: float, problems: Problems) -> None
     """
     for sample in expansion.samples:
         source = sample.source
-        if source["kind"] not in ("loaded", "sample"):
+        if source["kind"] not in ("loaded", "sample") or source.get("awaited"):
             continue
         place = Place.objects.filter(resource=source["place"], index=source["index"])
         if source["kind"] == "sample":

@@ -35,8 +35,8 @@ class Why:
     reason
         ``held``, ``paused``, ``awaiting_approval``, ``needs_operator``, ``cancelling``, ``over``, ``under_way``,
         ``unusable``, ``estop``, ``interrupted``, ``silent``, ``changed``, ``stock``, ``retry``, ``human``,
-        ``unplaced``; of the plan: ``device``, ``resource``, ``maintenance``, ``predecessor``, ``release``, ``turn``,
-        ``now``; ``unknown`` if the scheduler does not answer.
+        ``value`` (of another job), ``question`` (to a person), ``unplaced``; of the plan: ``device``, ``resource``,
+        ``maintenance``, ``predecessor``, ``release``, ``turn``, ``now``; ``unknown`` if the scheduler does not answer.
     thing
         The device, place, stock or module.
     holder
@@ -95,7 +95,7 @@ def explained(user: User, job: Job, said: dict[str, Any] | None) -> Why:
     thing = str(said.get("thing") or "").removeprefix("place ")
     holder, busy = _holder(user, job, said)
     why = Why(
-        "human" if step is not None and step.module == "people" and reason in ("device", "under_way") else reason,
+        reason,
         "",
         str(said.get("step") or ""),
         f"{step.task_name} · {step.name}" if step is not None else "",
@@ -151,7 +151,10 @@ def _sentence(why: Why, name: str, said: dict[str, Any]) -> str:
         "stock": f"{name} waits for {why.thing}: {said.get('needs', 0):g} are needed and {said.get('level', 0):g} are "
                  "there. An operator has to refill it.",
         "retry": f"{name} is tried again{until}{text}.",
-        "human": f"{name} waits for a person.",
+        "human": f"{name} waits for {why.thing or 'a person'}"
+        + (f", who is off duty{until}." if why.until_lab_s is not None else ", who has been asked."),
+        "value": f"{name} waits for a value of another job{text}.",
+        "question": f"{name} waits for somebody's decision{text}.",
         "unplaced": "The scheduler has not placed the job yet.",
         "device": f"{name} waits for {why.thing}, which {who} has{until}.",
         "resource": f"{name} waits for a place of {why.thing}, which {who} holds{until}.",

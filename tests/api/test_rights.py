@@ -46,6 +46,10 @@ def sample(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | N
     return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"sample_id": world.sample.pk}, body)
 
 
+def step(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | None = None) -> Case:
+    return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"step_id": world.step.pk}, body)
+
+
 def team(answers: int, may: frozenset[str] = TEAM, body: Mapping[str, Any] | None = None, **arguments: Any) -> Case:
     return Case(answers, may, TEAM | {"scopeless"}, lambda world: {"slug": "team", **arguments}, body)
 
@@ -159,6 +163,11 @@ CASES: dict[str, Case] = {
     "GET estop": Case(200),
     "POST estop": Case(200, body={"scope": "lab"}),
     "POST estop/rearm": Case(409, OPERATORS, None, body={"scope": "lab", "note": "looked at it"}),
+    "GET samples": Case(200),
+    "GET steps/waiting": Case(200),
+    "GET steps/<uuid:step_id>": step(200),
+    # The step of the cast is an instrument's: nobody may answer it, but those in charge are told why.
+    "POST steps/<uuid:step_id>/answer": step(409, IN_CHARGE, {"values": {}}),
     "POST steps/<uuid:step_id>/decide": Case(
         202,
         OPERATORS,

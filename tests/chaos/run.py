@@ -202,6 +202,7 @@ def describe(report: Report) -> str:
         *(f"{name:<19} {count}" for name, count in counted.items()),
         f"job states          {dict(Counter(job['state'] for job in report.evidence.jobs))}",
         f"attempt states      {dict(Counter(attempt['state'] for attempt in report.evidence.attempts))}",
+        f"seed                {plan.seed}",
         f"violations          {len(report.violations)}",
         *(f"    {violation}" for violation in report.violations[:40]),
         f"replay with         {replay}",

@@ -46,6 +46,15 @@ def test_a_submit_is_repeated_under_one_key(script: Script, lab: Octolab) -> Non
     assert len(set(keys)) == 1
 
 
+def test_an_answer_goes_with_its_values(script: Script, lab: Octolab) -> None:
+    script.say(Answer(200, [{"id": "s1"}]), Answer(202, {"id": "w1"}))
+    assert lab.questions() == [{"id": "s1"}]
+    assert lab.answer("s1", note="cloudy", mass="1.5 g", clear=False) == {"id": "w1"}
+    assert json.loads(script.seen[1].body) == {
+        "values": {"mass": "1.5 g", "clear": False}, "note": "cloudy", "cannot": False,
+    }  # fmt: skip
+
+
 def test_two_submits_have_two_keys(script: Script, lab: Octolab) -> None:
     script.say(Answer(202, JOB), Answer(202, JOB))
     lab.submit({"name": "x"})

@@ -65,6 +65,18 @@ def test_it_trips_clears_and_remembers_both_across_a_restart(lab: HostBench) -> 
     assert serials[1] == record(lab)["serial"]
 
 
+def test_nothing_begins_while_the_last_reading_forbids_it(lab: HostBench) -> None:
+    set_load(lab, 12)
+    wait_for(lambda: record(lab).get("tripped") is True)
+    refused = lab.run(lab.order("moves", {"count": 1}))
+    assert (refused["state"], refused["touched"], refused["started_lab_s"]) == ("failed", False, None)
+    assert "interlock heavy is tripped: arm.load_n is 12" in refused["error"]
+    assert lab.commands() == []
+    set_load(lab, 1)
+    wait_for(lambda: record(lab).get("tripped") is False)
+    assert lab.run(lab.order("moves", {"count": 1}))["state"] == "completed"
+
+
 @pytest.mark.parametrize(("lab", "state"), [("abort", "aborted"), ("estop", "interrupted")], indirect=["lab"])
 def test_what_runs_on_what_it_covers_ends_at_once(lab: HostBench, state: str) -> None:
     attempt_id = lab.send(lab.order("moves", {"count": 1000, "real_s": 0.1}))

@@ -66,6 +66,14 @@ def sign_in(page: Page, name: str) -> None:
     expect(page.locator(".live")).to_have_text("live", timeout=15_000)
 
 
+def told_the_stirrer(stack: RunningStack) -> list[str]:
+    """Return the commands that reached the hotplate."""
+    log = (stack.data / "simulation" / "commands.jsonl").read_text().splitlines()
+    return [
+        line["verb"] for line in map(json.loads, log) if line["kind"] == "command" and line["instrument"] == "stirrer"
+    ]
+
+
 @pytest.mark.timeout(400)
 def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) -> None:
     page.goto("/login")
@@ -105,6 +113,11 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     expect(page.locator("#job-results tbody tr").first).to_contain_text("100")
     assert page.evaluate("window.sameWindow") is True
 
+    for channel in ("1", "4"):
+        told = [verb for verb in told_the_stirrer(stack) if verb in (f"START_{channel}", f"STOP_{channel}")]
+        assert told[0] == f"START_{channel}"
+        assert told[-1] == f"STOP_{channel}", "heating and stirring end with the last vial that needs them"
+
     with page.expect_download() as download:
         page.locator("#job-results a[download]").first.click()
     saved = tmp_path / "spectrum.nxs"
@@ -118,3 +131,30 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     page.goto("/jobs")
     expect(page.get_by_text("No job matches")).to_be_visible()
     expect(page.get_by_role("link", name="Operator")).to_have_count(0)
+
+
+@pytest.mark.timeout(300)
+def test_a_person_is_asked_and_answers(page: Page) -> None:
+    sign_in(page, "ada")
+    page.goto("/jobs/new")
+    page.get_by_role("link", name="Silver with a look").click()
+    editor = page.get_by_label("The job, as YAML or JSON")
+    expect(editor).to_have_value(re.compile("confirm_colour"))
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("button", name="Submit this job").click()
+    asked = page.locator("#job-questions")
+    expect(asked).to_contain_text("Confirm the colour", timeout=90_000)
+    expect(asked).to_contain_text("batch_synthesis.vial_slot")
+    asked.get_by_role("link", name="Answer").click()
+
+    expect(page.get_by_text("Which colour has it?")).to_be_visible()
+    page.get_by_role("button", name="It cannot be done").click()
+    expect(page.get_by_role("alert")).to_contain_text("why")
+    page.get_by_label("Colour").select_option("yellow")
+    page.get_by_label(re.compile("^Note")).fill("like weak tea")
+    page.get_by_role("button", name="Done", exact=True).click()
+
+    expect(page).to_have_url(re.compile("/jobs/[0-9a-f-]{36}$"))
+    expect(page.locator("#job-status .facts .state").first).to_have_text("Completed", timeout=90_000)
+    expect(page.locator("#job-results")).to_contain_text("yellow")
+    expect(page.locator("#job-questions")).not_to_contain_text("Confirm")

@@ -37,10 +37,10 @@ def add(**parameters: Any) -> dict[str, Any]:
     ("task", "sentence"),
     [
         ("batch_sinthesis.add", "The lab has no module `batch_sinthesis`. Did you mean `batch_synthesis`?"),
-        ("furnace.bake", "The lab has no module `furnace`. The module can be `batch_synthesis` or `uv_vis`."),
+        ("furnace.bake", "The lab has no module `furnace`. The module can be `batch_synthesis`, `uv_vis` or `people`."),
         ("batch_synthesis.ad", "The module `batch_synthesis` has no task `ad`. Did you mean `add`?"),
         ("measure", "A task is written as `module.task`. Did you mean `uv_vis.measure`?"),
-        ("bake", "A task is written as `module.task`. The lab's modules are `batch_synthesis` or `uv_vis`."),
+        ("bake", "A task is written as `module.task`. The lab's modules are `batch_synthesis`, `uv_vis` or `people`."),
     ],
 )
 def test_unknown_tasks(task: str, sentence: str) -> None:

@@ -65,7 +65,7 @@ def test_the_demo_job_is_kept_whole(silver: None, ada: User) -> None:
     assert (job.owner, job.project, job.state, job.placed, job.simulated) == (
         ada, ada.personal_project, "queued", False, True,
     )  # fmt: skip
-    assert (job.samples_total, job.steps_total, job.steps.count()) == (6, 89, 107)
+    assert (job.samples_total, job.steps_total, job.steps.count()) == (6, 89, 119)
     assert job.manifests == {key: lab.catalogue("silver").hashes[key] for key in ("batch_synthesis", "uv_vis")}
     assert submit_job(user=ada, document=job.spec)[0].spec == job.spec
     dwell = job.steps.filter(task_name="react", name="dwell").first()
@@ -253,9 +253,10 @@ def test_samples_of_others_and_samples_under_way(silver: None, ada: User, grace:
     assert refused(ada, fetch(theirs.pk)) == {"/samples/0/from/sample": unknown}
     assert refused(ada, fetch("019a0000-0000-7000-8000-000000000001")) == {"/samples/0/from/sample": unknown}
     mine, _ = submit_job(user=ada, document=MADE)
-    assert refused(ada, fetch(mine.samples.get().pk)) == {
-        "/samples/0/from/sample": "This sample is still planned; wait until its job has stored it."
-    }
+    made = mine.samples.get()
+    waits, _ = submit_job(user=ada, document=fetch(made.pk))
+    source = {"kind": "sample", "sample": str(made.pk), "place": "vial_storage", "awaited": True}
+    assert waits.samples.get().source == source, "what is not made yet is waited for"
 
 
 # --- projects and people
@@ -442,3 +443,11 @@ def test_projects_are_not_made_by_the_way(virtual: None, ada: User) -> None:
     before = Project.objects.count()
     refused(ada, NOOP, project="new")
     assert Project.objects.count() == before
+
+
+def test_what_ends_a_setting_is_done_by_itself_or_by_hand(silver: None, ada: User) -> None:
+    stop = {"name": "stop", "workflow": [{"task": "batch_synthesis.stop_stirring"}]}
+    said = refused(ada, stop)
+    assert said == {"/workflow/0/task": "`batch_synthesis.stop_stirring` is done by itself; leave it out."}
+    job, _ = submit_job(user=ada, document=stop, manual=True)
+    assert job.steps.get().action == "stop_stirring"

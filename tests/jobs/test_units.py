@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.jobformat import units
 from scheduler.jobformat.units import UnitError, conversion, to_unit
 
 
@@ -91,3 +93,15 @@ def test_pint_is_not_loaded_for_a_job_in_the_manifests_units() -> None:
         "sys.exit('pint' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("written", "unit"), list(itertools.permutations(units._COMMON, 2)))
+def test_common_units_are_what_pint_says(written: str, unit: str) -> None:
+    """They are known without it, and it is right about them."""
+    same = units._COMMON[written][0] == units._COMMON[unit][0]
+    if not same:
+        with pytest.raises(units.UnitError):
+            units.conversion(written, unit)
+        return
+    quantity = units._registry().Quantity
+    assert units.conversion(written, unit) == (pytest.approx(quantity(1.0, written).to(unit).magnitude), 0.0)

@@ -157,7 +157,7 @@ def test_the_labs_that_ship() -> None:
                 assert hasattr(importlib.import_module(module), name)
         for instance, section in lab.modules.items():
             manifest = importlib.import_module(section.package).manifest(section.options)
-            known = {device.id for device in lab.devices}
+            known = {one.id for one in (*lab.devices, *lab.people)}
             for local in manifest.devices:
                 assert set(lab.device_ids(instance, local)) <= known
             assert {lab.stock_id(instance, name) for name in manifest.consumables} <= {s.id for s in lab.stocks}

@@ -10,7 +10,7 @@ from scheduler.planning.checker import hard_violations
 from scheduler.planning.dispatch import dispatch
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Device, Job, Lag, Mode, Problem, Step, Task, Use
-from scheduler.planning.slices import Shop
+from scheduler.planning.shop import Shop
 from scheduler.planning.workloads.generator import make_load
 
 from .factory import job, step

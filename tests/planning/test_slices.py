@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scheduler.planning.checker import hard_violations
 from scheduler.planning.policies import make_plan
 from scheduler.planning.problem import Problem
-from scheduler.planning.slices import Shop, Slicer
+from scheduler.planning.shop import Shop
+from scheduler.planning.slices import Slicer
 from scheduler.planning.workloads.generator import make_load
 
 from .factory import random_problem

@@ -14,7 +14,7 @@ from scheduler.planning.limits import Limits
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies import make_plan
 from scheduler.planning.problem import Demand, Device, Job, Mode, Problem, Resource, Step, Task, Use
-from scheduler.planning.slices import Shop
+from scheduler.planning.shop import Shop
 from scheduler.planning.tabu import TabuSearch, is_job_shop
 
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +15,7 @@ import redis
 
 from analysis.documents import DocumentStore
 from modules.contract.lab import Lab
-from modules.contract.manifest import Action, Device, Manifest, Resource
+from modules.contract.manifest import Action, Device, Manifest, Resource, Result
 from modules.contract.manifest import Step as ManifestStep
 from modules.contract.manifest import Task as ManifestTask
 from modules.contract.messages import CLOSED, Order
@@ -38,6 +38,7 @@ def make_lab() -> Lab:
             "name": "Test lab",
             "modules": {"bench": {"package": "tests.bench"}},
             "devices": [{"id": d, "driver": "tests.bench:Driver", "address": f"sim://{d}"} for d in DEVICES],
+            "people": [{"id": "olga"}, {"id": "otto", "hours": "Mon-Sun 08:00-16:00"}],
             "stocks": [{"id": "vials", "unit": "1", "level": 10, "warn_below": 3}],
         }
     )
@@ -50,13 +51,18 @@ def make_manifest(version: str = "1", *, title: str = "Work", capacities: dict[s
         package="tests.bench",
         version=version,
         title="Bench",
-        devices={name: Device() for name in DEVICES},
+        devices={name: Device() for name in (*DEVICES, "olga", "otto")},
         resources={
             name: Resource(capacity=sizes.get(name, capacity), storage=storage, cleanup=cleanup)
             for name, (capacity, storage, cleanup) in PLACES.items()
         },
-        tasks=(*(_plain(name, title) for name in ("work", "tidy_slot", "tidy_cell")), _act()),
-        actions=(Action(name="run"), Action(name="safe", repeat_safe=True), Action(name="waits", pause="checkpoint")),
+        tasks=(*(_plain(name, title) for name in ("work", "tidy_slot", "tidy_cell")), _act(), _look()),
+        actions=(
+            Action(name="ask"),
+            Action(name="run"),
+            Action(name="safe", repeat_safe=True),
+            Action(name="waits", pause="checkpoint"),
+        ),
     )
 
 
@@ -79,6 +85,21 @@ def _act() -> ManifestTask:
     )
 
 
+def _look() -> ManifestTask:
+    return ManifestTask(
+        name="look",
+        title="Look at it",
+        person=True,
+        parameters={"type": "object", "properties": {"instruction": {"type": "string"}}},
+        steps=(ManifestStep(name="ask", action="ask", devices={"olga": "use"}, duration_s="60"),),
+        results=(
+            Result(name="mass", unit="g", minimum=0, maximum=10),
+            Result(name="turns", optional=True),
+            Result(name="colour", dtype="string", choices=("red", "blue"), optional=True),
+        ),
+    )
+
+
 class TestClock:
     """Lab time that moves only when the test says so."""
 
@@ -93,6 +114,9 @@ class TestClock:
 
     def sleep(self, lab_seconds: float) -> None:
         self.time_s += lab_seconds
+
+    def datetime(self, lab_s: float) -> datetime:
+        return datetime(2026, 6, 1, tzinfo=UTC) + timedelta(seconds=lab_s)
 
     def real_seconds(self, lab_seconds: float) -> float:
         return lab_seconds
@@ -118,6 +142,7 @@ class S:
     cleanup: bool = False
     parameters: dict[str, Any] = field(default_factory=dict)
     key: str = ""
+    person: bool = False
 
 
 def make_job(
@@ -165,10 +190,11 @@ def make_job(
             id=step_id,
             job=job,
             index=index,
-            name=s.name,
+            name="ask" if s.person else s.name,
             module="bench",
             task_name=s.task,
             action=None if s.standby else s.action,
+            person=s.person,
             dormant=s.cleanup,
             block=ids[s.block] if s.block else step_id,
             devices=s.devices,
@@ -326,6 +352,8 @@ class Bench:
         self.lab = make_lab()
         for device in self.lab.devices:
             models.Device.objects.get_or_create(id=device.id, defaults={"host": "host"})
+        for person in self.lab.people:
+            models.Device.objects.get_or_create(id=person.id)
         for stock in self.lab.stocks:
             models.Stock.objects.get_or_create(
                 id=stock.id, defaults={"unit": stock.unit, "level": stock.level, "warn_below": stock.warn_below}

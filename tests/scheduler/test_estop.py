@@ -8,6 +8,7 @@ from typing import Any
 from scheduler import models
 from tests.scheduler.harness import Bench, S, states
 from tests.scheduler.test_failures import for_sample
+from users.audit.models import AuditEntry
 
 
 def latch(bench: Bench, tripped: bool, serial: int, scope: str = "lab", reason: str = "smoke") -> None:
@@ -59,6 +60,19 @@ def test_the_log_tells_each_trip_once_also_after_a_restart(bench: Bench) -> None
         ("armed", "looked"),
         ("tripped", "again"),
     ]
+
+
+def test_every_trip_stands_in_the_audit_log_also_one_by_an_interlock(bench: Bench) -> None:
+    latch(bench, True, 5)
+    at = datetime.now(UTC).isoformat()
+    content = {"scope": "bench", "tripped": True, "serial": 7, "actor": "interlock heavy", "reason": "12 N", "at": at}
+    bench.store.upsert("latches", {"_id": "bench", **content})
+    bench.store.insert_many("latch_log", [{"_id": "bench/7", **content}])
+    bench.scheduler.hosts.look_soon()
+    bench.turn()
+    bench.restart()
+    entries = AuditEntry.objects.filter(verb="estop.trip").order_by("seq").values_list("actor", "subject")
+    assert list(entries) == [("grace", "lab"), ("interlock heavy", "bench")]
 
 
 def test_an_order_that_the_stop_has_refused_waits_and_loses_nothing(bench: Bench) -> None:

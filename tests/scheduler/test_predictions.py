@@ -90,3 +90,15 @@ def test_a_person_who_holds_a_job_does_not_count_against_us(bench: Bench) -> Non
     bench.restart()
     assert bench.scheduler.state.jobs[str(job.id)].told is None
     assert figures()["jobs"]["finish"]["number"] == 0
+
+
+def test_jobs_that_take_no_time_do_not_make_all_ranges_endless(bench: Bench) -> None:
+    """What starts a moment late is many of its own half-widths late, and says nothing of a job of an hour."""
+    for _ in range(8):
+        work(bench, bench.job(S("a", {"arm": "use"}, duration_s=0.0, task="tidy_slot")), 0.08)
+    job = bench.job(S("b", {"eye": "use"}, duration_s=3600.0))
+    bench.turn()
+    bench.turn()
+    job.refresh_from_db()
+    assert job.predicted_finish_high_lab_s - job.predicted_finish_lab_s < 4 * 3600
+    assert figures()["jobs"]["start"]["coverage"] == 1.0

@@ -75,6 +75,15 @@ def test_what_is_no_matter_of_the_plan_comes_first(bench: Bench) -> None:
     assert not told(bench, job).waits
 
 
+def test_a_person_who_has_been_asked(bench: Bench) -> None:
+    person = S("look", {"olga": "use"}, 60.0, action="ask", task="look", person=True)
+    job = bench.job(person, S("b", {"arm": "use"}, needs=["look"]))
+    bench.turn()
+    found = told(bench, job)
+    assert (found.reason, found.waits) == ("human", True)
+    assert "waits for olga, who has been asked" in found.sentence
+
+
 def test_its_own_earlier_step(bench: Bench) -> None:
     job = bench.job(S("a", {"arm": "use"}), S("b", {"eye": "use"}, needs=["a"]))
     bench.turn()

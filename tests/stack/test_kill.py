@@ -126,9 +126,11 @@ def test_nothing_is_lost_or_doubled(name: str, tmp_path: Path, undisturbed: Move
     assert repeated == [], "a step that had touched a device was done again without an operator"
 
     more = {key: (count, undisturbed[key]) for key, count in told.items() if count > undisturbed[key]}
-    if job["state"] == "completed":
+    lost = sum(sample["state"] == "failed" for sample in job["samples"])
+    if job["state"] == "completed" and not lost:
         assert told == undisturbed, (at, told - undisturbed, undisturbed - told)
     else:
-        # Somebody has to look at the bench; until then nothing more has been done than the recipe says.
+        # A device that vanished may have lost its step's sample, or somebody has to look at the bench: then less has
+        # been done than the recipe says, and nothing more.
         assert name in ("host", "simulation"), (name, job["state"], job["state_reason"])
         assert more == {}, (at, job["state_reason"])

@@ -56,6 +56,8 @@ def _write(lab: Lab) -> None:
         values = {"title": section.title or section.id}
         host = lab.hosts[0] if len(lab.hosts) == 1 else ""
         Device.objects.update_or_create(id=section.id, defaults=values, create_defaults={**values, "host": host})
+    for person in lab.people:
+        Device.objects.update_or_create(id=person.id, defaults={"title": person.title or person.id})
     for resource, shared in lab.resources.items():
         there = set(Place.objects.filter(resource=resource).values_list("index", flat=True))
         Place.objects.bulk_create(

@@ -19,10 +19,10 @@ Progress = Callable[[float, Plan], None]
 
 DEFAULT = Limits(deterministic=2.0)
 """What an unlimited request gets."""
-MASKING_SHARE = 0.1
+FLOW_SHARE, MAKESPAN_SHARE = 0.2, 0.05
 MASKING_STEP = 0.005
 """Share of the limits for the order search that the solver starts from, and its most for each step, in
-seconds or units of counted work."""
+seconds or units of counted work. Its orders of jobs are good at flows, dispatching at makespans."""
 
 
 def plan(request: Request) -> Plan:
@@ -34,22 +34,23 @@ def plan(request: Request) -> Plan:
     clock = Clock(limits)
     fixed = {item.step for item in request.problem.fixed}
     most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
-    part = _part(limits, most)
-    start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress)), tight=False)
+    share = MAKESPAN_SHARE if request.objective == "makespan" else FLOW_SHARE
+    part = _part(limits, share, most)
+    start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress, share)), tight=False)
     if part.deterministic is not None:
         clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
     return Improver(request, start, clock).run()
 
 
-def _scaled(progress: Progress | None) -> Progress | None:
+def _scaled(progress: Progress | None, share: float) -> Progress | None:
     """Count the order search as the first part of the whole."""
     if progress is None:
         return None
-    return lambda spent, plan: progress(min(1.0, spent) * MASKING_SHARE, plan)
+    return lambda spent, plan: progress(min(1.0, spent) * share, plan)
 
 
-def _part(limits: Limits, most: float) -> Limits:
+def _part(limits: Limits, share: float, most: float) -> Limits:
     def of(limit: float | None) -> float | None:
-        return None if limit is None else min(limit * MASKING_SHARE, most)
+        return None if limit is None else min(limit * share, most)
 
     return replace(limits, wall=of(limits.wall), cpu=of(limits.cpu), deterministic=of(limits.deterministic))
