@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from scheduler.models import Job, Sample, Task
+from scheduler.models import Job, Manifest, Sample, Task
 
 from .documents import ANALYSES, RESULTS, Document, DocumentStore
 
@@ -36,6 +36,10 @@ def store() -> DocumentStore:
     return _store(settings.MONGO_URL)
 
 
+Column = tuple[str, str, str]
+"""Task (with the routine behind a dot), name of the value, unit."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run: a task on a sample, at one attempt; or an analysis of it."""
@@ -46,16 +50,30 @@ class Run:
     document: Document
     counts: bool
     """Whether it counts among the runs of its task and sample: the last that went well does, else the last."""
+    declared: tuple[str, ...] = ()
+    """Names of the task's results, as the module's manifest lists them: no store keeps the order of names."""
 
     @property
     def values(self) -> dict[str, dict[str, Any]]:
-        """Name → ``{"value", "unit"}``, for analyses with ``"uncertainty"``."""
-        return dict(self.document.get("values", {}))
+        """Name → ``{"value", "unit"}``, for analyses with ``"uncertainty"``; in the declared order."""
+        return self._in_order(self.document.get("values", {}))
 
     @property
     def arrays(self) -> dict[str, dict[str, Any]]:
-        """Name → reference, see :data:`analysis.arrays.Reference`."""
-        return dict(self.document.get("arrays", {}))
+        """Name → reference, see :data:`analysis.arrays.Reference`; in the declared order."""
+        return self._in_order(self.document.get("arrays", {}))
+
+    @property
+    def group(self) -> str:
+        """What its values belong to: the task, or what a routine has made of it."""
+        return f"{self.task_key}.{self.document['routine']}" if "routine" in self.document else self.task_key
+
+    def _in_order(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: found[name] for name in sorted(found, key=self.place_of)}
+
+    def place_of(self, name: str) -> tuple[int, str]:
+        """Return by what the name is ordered among its task's."""
+        return (self.declared.index(name) if name in self.declared else len(self.declared), name)
 
     @property
     def task_key(self) -> str:
@@ -82,6 +100,17 @@ class JobResults:
         """Return the runs on a sample; None for those on no sample."""
         return (run for run in self.runs if (run.sample and run.sample.pk) == (sample and sample.pk))
 
+    def columns(self) -> list[Column]:
+        """Return the columns of a table of all values: in the order of the workflow, then as modules declare them."""
+        found: dict[Column, tuple[Any, ...]] = {}
+        for run in (*self.runs, *self.analyses):
+            if run.counts:
+                first = ("routine" in run.document, run.task.index if run.task else -1, run.group)
+                for name, entry in run.values.items():
+                    unit = str(entry.get("unit") or "")
+                    found[run.group, name, unit] = (*first, *run.place_of(name), unit)
+        return sorted(found, key=found.__getitem__)
+
     def find(self, uid: str) -> Run | None:
         """Return the run or analysis of that uid."""
         return next((run for run in (*self.runs, *self.analyses) if run.uid == uid), None)
@@ -97,6 +126,7 @@ def job_results(job: Job) -> JobResults:
     """
     samples = tuple(job.samples.order_by("index"))
     tasks = {str(task.pk): task for task in job.tasks.all()}
+    declared = _declared(job)
     by_id = {str(sample.pk): sample for sample in samples}
 
     def runs(collection: str, group: Sequence[str]) -> tuple[Run, ...]:
@@ -113,6 +143,7 @@ def job_results(job: Job) -> JobResults:
                 task=tasks.get(str(document.get("task_id"))),
                 document=document,
                 counts=counting[tuple(str(document.get(key)) for key in group)] == document["_id"],
+                declared=declared.get((str(document.get("module")), str(document.get("task"))), ()),
             )
             for document in documents
         ]
@@ -127,6 +158,16 @@ def job_results(job: Job) -> JobResults:
     )
 
 
+def _declared(job: Job) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return (module, task) → names of the results, from the manifests for which the job was accepted."""
+    documents = dict(Manifest.objects.filter(pk__in=job.manifests.values()).values_list("hash", "document"))
+    return {
+        (module, task["name"]): tuple(result["name"] for result in task.get("results", ()))
+        for module, hash_ in job.manifests.items()
+        for task in documents.get(hash_, {}).get("tasks", ())
+    }
+
+
 def summary(results: JobResults, job_url: str) -> dict[str, Any]:
     """Return the results as JSON, with links below the job's address."""
     job = results.job
@@ -136,6 +177,7 @@ def summary(results: JobResults, job_url: str) -> dict[str, Any]:
         "name": job.name,
         "state": job.state,
         "simulated": job.simulated,
+        "columns": [{"task": task, "name": name, "unit": unit} for task, name, unit in results.columns()],
         "samples": [
             {
                 "id": str(sample.pk),

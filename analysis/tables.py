@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .arrays import Slice
-from .results import JobResults, Run
+from .results import Column, JobResults, Run
 
 Cell = Any
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -23,10 +23,12 @@ def result_table(results: JobResults) -> str:
     rows = [(sample, [run for run in results.of(sample) if run.counts]) for sample in results.samples]
     parameters = list(dict.fromkeys(name for sample, _ in rows for name in sample.parameters))
     analyses = [run for run in results.analyses if run.counts]
-    columns: dict[tuple[str, str, str], str] = {}
-    for run in (*(run for _, runs in rows for run in runs), *analyses):
-        for key in _columns(run):
-            columns[key] = _heading(f"{key[0]}.{key[1]}", key[2])
+    columns: dict[Column, str] = {}
+    uncertain = {key for run in results.analyses for key in _columns(run)}
+    for group, name, unit in results.columns():
+        for key in ((group, name, unit), (group, f"{name}_uncertainty", unit)):
+            if key[1] == name or key in uncertain:
+                columns[key] = _heading(f"{group}.{key[1]}", unit)
     table = [["job_id", "simulated", "sample_id", "sample", "state", *parameters, *columns.values(), "error"]]
     for sample, runs in rows:
         own = [*runs, *(run for run in analyses if run.sample and run.sample.pk == sample.pk)]
@@ -69,13 +71,13 @@ def array_table(part: Slice) -> str:
     return _csv([[label, *headings], *body])
 
 
-def _columns(run: Run) -> dict[tuple[str, str, str], Cell]:
-    group = f"{run.task_key}.{run.document['routine']}" if "routine" in run.document else run.task_key
-    columns: dict[tuple[str, str, str], Cell] = {}
+def _columns(run: Run) -> dict[Column, Cell]:
+    columns: dict[Column, Cell] = {}
     for name, entry in run.values.items():
-        columns[group, name, entry.get("unit", "")] = _number(entry.get("value"))
+        unit = str(entry.get("unit") or "")
+        columns[run.group, name, unit] = _number(entry.get("value"))
         if "uncertainty" in entry:
-            columns[group, f"{name}_uncertainty", entry.get("unit", "")] = _number(entry["uncertainty"])
+            columns[run.group, f"{name}_uncertainty", unit] = _number(entry["uncertainty"])
     return columns
 
 

@@ -18,7 +18,12 @@ from modules.contract.lab import Lab, load
 from modules.contract.manifest import Manifest
 
 FRESH_S = 1.0
-"""How long a catalogue is used before the database is asked whether it still holds (real seconds)."""
+"""How long a catalogue is used before the database is asked whether it still holds (real seconds). One that misses
+modules, because their hosts are just starting, is not used a second time without asking."""
+
+
+class LabNotReady(RuntimeError):  # noqa: N818 - reads as what happened
+    """The lab cannot accept jobs at the moment; try again soon."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ class Catalogue:
         """Room for what others derive from a task (see :mod:`scheduler.generator.offers`)."""
 
     @cached_property
+    def complete(self) -> bool:
+        """Whether every module of the lab has told what it offers."""
+        return self.manifests.keys() >= self.lab.modules.keys()
+
+    @cached_property
     def places(self) -> dict[str, Place]:
         """All kinds of places by id."""
         places: dict[str, Place] = {}
@@ -121,6 +131,11 @@ class Catalogue:
                     places[place] = Place(place, self.lab.capacity(instance, local, manifest), resource, {})
                 places[place].keepers[instance] = resource
         return places
+
+    def place_name(self, resource: str, index: int) -> str:
+        """Return what the lab calls a place (number from 0), as jobs name it: ``vial_storage.2.6``."""
+        place = self.places.get(resource)
+        return place.name(index) if place else f"{resource}.{index + 1}"
 
     @cached_property
     def task_names(self) -> tuple[str, ...]:
@@ -156,7 +171,8 @@ def current() -> Catalogue:
 
     path = Path(settings.LAB_FILE)
     with _lock:
-        if _cached is not None and _cached[0] == path and time.monotonic() - _asked_s < FRESH_S:
+        fresh = time.monotonic() - _asked_s < FRESH_S
+        if _cached is not None and _cached[0] == path and fresh and _cached[2].complete:
             return _cached[2]
     state = _state(path)
     with _lock:

@@ -7,7 +7,10 @@ import secrets
 import tempfile
 
 os.environ.setdefault("OCTOLAB_SECRET_KEY", secrets.token_urlsafe(50))
-os.environ.setdefault("OCTOLAB_DATA_ROOT", tempfile.mkdtemp(prefix="octolab-tests-"))
+if "OCTOLAB_DATA_ROOT" not in os.environ:
+    # Processes that the tests start inherit it; it goes when the process that made it ends.
+    _made = tempfile.TemporaryDirectory(prefix="octolab-tests-", ignore_cleanup_errors=True)
+    os.environ["OCTOLAB_DATA_ROOT"] = _made.name
 
 from octolab.settings import *  # noqa: F403
 

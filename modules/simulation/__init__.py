@@ -3,8 +3,8 @@ ptys."""
 
 from __future__ import annotations
 
+from modules.contract.hands import order
 from modules.simulation.clock import Clock, ScaledClock
-from modules.simulation.control import order
 from modules.simulation.instrument import LineInstrument, Motion, Refusal, SimulatedInstrument
 from modules.simulation.lab import SimulatedLab
 from modules.simulation.world import World

@@ -1,30 +1,32 @@
 """The control socket ``<links>/control``: faults and a person's hands, as JSON lines.
 
-- ``{"do": "fault", "instrument": "arm", "fault": "slow", "seconds": 2, "count": 3}``: see `faults`
-- ``{"do": "fill", "place": "vial_storage.1.1"}``: a fresh vessel
-- ``{"do": "remove", "place": "vial_storage.1.1"}``: take one away
-- ``{"do": "tidy", "instrument": "arm"}``: put an instrument that stands still out of the way, with empty hands
-- ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``: a reservoir
-- ``{"do": "refill", "instrument": "pipette", "tips": 96}``: the tip rack
-- ``{"do": "state"}``: the world
+- a fault, see :mod:`modules.simulation.faults`:
+  ``{"do": "fault", "instrument": "arm", "fault": "slow", "seconds": 2, "count": 3}``
+- a fresh vessel: ``{"do": "fill", "place": "vial_storage.1.1"}``
+- take one away: ``{"do": "remove", "place": "vial_storage.1.1"}``
+- take a sample away as a lab's people do, by the lab's name of the place; where vials are stored, a fresh one comes in
+  its stead: ``{"do": "collect", "place": "vial_storage.1.1"}``
+- put an instrument that stands still out of the way, with empty hands: ``{"do": "tidy", "instrument": "arm"}``
+- a reservoir: ``{"do": "refill", "instrument": "pump_agno3", "volume_ul": 500000, "concentration_mm": 1.25}``
+- the tip rack: ``{"do": "refill", "instrument": "pipette", "tips": 96}``
+- a stock by its name, wherever it is: ``{"do": "restock", "stock": "tips", "level": 960}``, solutions in mL
+- the world: ``{"do": "state"}``
 
-Each is answered ``{"ok": true, …}`` or ``{"ok": false, "error": …}``.
+Orders are sent with :func:`modules.contract.hands.order`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modules.contract.hands import short
 from modules.simulation.loop import Loop
-
-ANSWER_TIMEOUT_S = 10.0
 
 
 class ControlSocket:
@@ -51,7 +53,7 @@ class ControlSocket:
         """Listen."""
         self._path.unlink(missing_ok=True)
         server = socket.socket(socket.AF_UNIX)
-        with _short(self._path) as path:
+        with short(self._path) as path:
             server.bind(path)
         self._path.chmod(0o600)
         server.listen()
@@ -98,42 +100,10 @@ class ControlSocket:
             if not isinstance(order, dict):
                 raise ValueError("an order is a JSON object")
             return {"ok": True, **self._obey(order)}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def _hang_up(self, client: socket.socket) -> None:
         del self._clients[client]
         self._loop.unwatch(client.fileno())
         client.close()
-
-
-def order(links: Path, **what: Any) -> dict[str, Any]:
-    """Send an order to the simulation that keeps its links in a folder, and return its answer.
-
-    Raises
-    ------
-    ConnectionError, FileNotFoundError
-        No simulation runs there.
-    ValueError
-        The simulation refused; the text says why.
-    """
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(ANSWER_TIMEOUT_S)
-        with _short(links / "control") as path:
-            client.connect(path)
-        client.sendall(json.dumps(what).encode() + b"\n")
-        with client.makefile("rb") as answers:
-            answer: dict[str, Any] = json.loads(answers.readline())
-    if not answer.pop("ok"):
-        raise ValueError(answer["error"])
-    return answer
-
-
-@contextlib.contextmanager
-def _short(path: Path) -> Any:
-    """Give a short name for a socket: the kernel takes no more than 107 characters."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

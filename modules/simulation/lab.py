@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modules.contract.hands import CONTROL
 from modules.contract.ready import announce_ready
 from modules.drivers.address import SIMULATED
 from modules.simulation.clock import Clock
@@ -21,7 +22,7 @@ from modules.simulation.log import CommandLog
 from modules.simulation.loop import Loop
 from modules.simulation.world import World
 
-LOG, STATE, CONTROL = "commands.jsonl", "world.json", "control"
+LOG, STATE = "commands.jsonl", "world.json"
 SCHEMA_VERSION = 1
 
 
@@ -149,10 +150,14 @@ class SimulatedLab:
             vessel = self.world.standing.pop(order["place"])
             self.dirty = True
             return {"vessel": vessel.id}
+        elif what == "collect":
+            self.world.collect(order["place"], self.clock.now())
         elif what == "tidy":
             self.instruments[order["instrument"]].tidy()
         elif what == "refill":
             self._refill(order)
+        elif what == "restock":
+            self._restock(str(order["stock"]).lower(), float(order["level"]))
         elif what == "state":
             return {"world": self.world.snapshot()}
         else:
@@ -204,6 +209,16 @@ class SimulatedLab:
             instrument.refill(float(order["volume_ul"]), order.get("concentration_mm"))
         else:
             raise ValueError(f"{order['instrument']} has nothing to refill")
+
+    def _restock(self, stock: str, level: float) -> None:
+        for instrument in self.instruments.values():
+            if stock == "tips" and "tips" in instrument.memory:
+                instrument.memory["tips"] = int(level)
+                return
+            if stock == getattr(instrument, "species", None):
+                self._refill({"instrument": instrument.id, "volume_ul": level * 1000.0})
+                return
+        raise ValueError(f"no instrument keeps {stock}")
 
     # ------------------------------------------------------------------ snapshots
 

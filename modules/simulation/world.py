@@ -33,6 +33,10 @@ VESSEL_FOR = {
 }
 
 
+WORDS = {"vial_slot": "stirrer", "cuvette_slot": "cuvette", "cuvette_position": "spectrometer"}
+"""The modules' word for a kind of place → the world's, where they differ."""
+
+
 def kind_of(place: str) -> str:
     """Return the first word of a place's name: ``"stirrer"`` of ``"stirrer.3"``."""
     return place.split(".", 1)[0]
@@ -106,6 +110,26 @@ class World:
         name = f"{kind}-{place.split('.', 1)[1] if '.' in place else place}"
         self.standing[place] = Vessel(name, kind, capacity, aged_at=now)
         return self.standing[place]
+
+    def collect(self, named: str, now: float) -> None:
+        """Take away what stands at a place, by its name in the lab (``batch_synthesis.vial_slot.4``).
+
+        As a lab's people do, a fresh vessel comes in its stead where vessels are stored.
+
+        Raises
+        ------
+        ValueError
+            There is no such place in this world.
+        """
+        *_, word, number = ("", *named.split("."))
+        word = WORDS.get(word, word)
+        place = next((place for place in (named, f"{word}.{number}", word) if place in self.places), None)
+        if place is None:
+            raise ValueError(f"there is no place {named}")
+        if kind_of(place) in ("vial_storage", "cuvette"):
+            self.new_vessel(place, now)
+        else:
+            self.standing.pop(place, None)
 
     def move(self, source: str, target: str, now: float) -> None:
         """Move the vessel from one place to another; either may be ``"gripper"``."""

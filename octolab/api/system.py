@@ -17,7 +17,9 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from modules.contract.lab import LabFileError
 from octolab.addresses import is_local
+from scheduler import catalogue
 from users.models import Scope
 from users.permissions import PUBLIC, has_scope
 
@@ -72,6 +74,9 @@ class Ready(ApiView):
                 {
                     "status": serializers.ChoiceField(["ready" if status == 200 else "unready"]),
                     "database": serializers.BooleanField(),
+                    "modules": serializers.BooleanField(
+                        help_text="Whether every module of the lab has told what it offers."
+                    ),
                 },
             )
             for status in (200, 503)
@@ -79,15 +84,19 @@ class Ready(ApiView):
         tags=["server"],
     )
     def get(self, request: Request) -> Response:
-        """Tell whether the database answers, so that jobs can be accepted; 503 if not."""
+        """Tell whether the database answers, and whether all tasks are known; 503 if jobs cannot be accepted."""
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             database = True
         except Exception:  # whatever the reason is, it is the log's and not the asker's
             database = False
+        try:
+            modules = database and catalogue.current().complete
+        except LabFileError:
+            modules = False
         return Response(
-            {"status": "ready" if database else "unready", "database": database},
+            {"status": "ready" if database else "unready", "database": database, "modules": modules},
             status=200 if database else 503,
         )
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from octolab.client import NotAuthenticatedError, Octolab, OctolabError
+from octolab.client import ApiError, NotAuthenticatedError, Octolab, OctolabError
 
 from . import control, credentials, progress, show
 
@@ -32,17 +32,27 @@ app.add_typer(tokens_app, name="tokens")
 out = Console()
 err = Console(stderr=True)
 
+USUAL_SCOPES = ("jobs:read", "jobs:write", "results:read", "devices:read")
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, for programs.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 JobFile = Annotated[Path, typer.Argument(help="A job as YAML or JSON; - for standard input.", allow_dash=True)]
 
 
 def run() -> None:
-    """Run the command line; what is wrong becomes one clear message."""
+    """Run the command line; what is wrong becomes one clear message, with ``--json`` the server's own."""
     try:
         app()
-    except NotAuthenticatedError as error:
-        show.errors(err, f"{error}\nLog in with `octolab login`, or set OCTOLAB_TOKEN.")
+    except ApiError as error:
+        if "--json" in sys.argv:
+            typer.echo(json.dumps(error.document, ensure_ascii=False, indent=2))
+        elif isinstance(error, NotAuthenticatedError):
+            show.errors(err, f"{error}\nLog in with `octolab login`, or set OCTOLAB_TOKEN.")
+        elif "devices:control" in str(error):
+            show.errors(err, f"{error}\nOperators log in with `octolab login --operate`.")
+        else:
+            show.errors(err, str(error))
+    except FileNotFoundError as error:
+        show.errors(err, f"There is no file {error.filename}.")
     except (OctolabError, OSError, KeyError, TimeoutError) as error:
         show.errors(err, str(error.args[0] if isinstance(error, KeyError) else error))
     except KeyboardInterrupt:
@@ -75,12 +85,16 @@ def _text(file: Path) -> str:
 def login(
     url: Annotated[str | None, typer.Argument(help="Address of the server.")] = None,
     username: Annotated[str, typer.Option("--user", "-u", prompt="User name")] = "",
+    operate: Annotated[
+        bool, typer.Option("--operate", help="For operators: may also change things at the bench.")
+    ] = False,
 ) -> None:
     """Make a token with name and password, and keep it for later commands."""
     address = (url or credentials.load().url).rstrip("/")
     password = typer.prompt("Password", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     with Octolab(address, token="") as lab:
-        token = lab.login(username, password, name="octolab command")
+        scopes = (*USUAL_SCOPES, "devices:control") if operate else None
+        token = lab.login(username, password, name="octolab command", scopes=scopes)
         file = credentials.keep(credentials.Credentials(address, token))
     out.print(f"Logged in at {address} as {username}; the token is kept in {file}", soft_wrap=True)
 
@@ -128,7 +142,8 @@ def submit(
     """Submit a job."""
     with _lab() as lab:
         job = lab.submit(_text(file), key=key)
-        _print(job, as_json, show.job)
+        if not (watching and as_json):
+            _print(job, as_json, show.job)
         if watching:
             _watch(lab, job["id"], as_json)
 
@@ -138,7 +153,7 @@ def preview(file: JobFile, as_json: AsJson = False) -> None:
     """Check a job and predict when it would run; nothing is kept."""
     with _lab() as lab:
         answer = lab.preview(_text(file))
-        _print(answer, as_json, lambda found: show.grid(("", ""), found.items()))
+        _print(answer, as_json, show.preview)
 
 
 @app.command()
@@ -186,6 +201,41 @@ def cancel(
     """Cancel a job."""
     with _lab() as lab:
         _print(lab.cancel(job_id, reason=reason), as_json, show.job)
+
+
+@app.command()
+def change(
+    job_id: JobId,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    priority: Annotated[int | None, typer.Option(help="-10 to 10; 0 is normal.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="2026-12-01T09:00, in the lab's time zone; `none` for none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change name, priority or deadline of a job that has not started."""
+    wanted = {"name": name, "priority": priority, "deadline": deadline}
+    changes: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("tell what to change: --name, --priority or --deadline")
+    if deadline == "none":
+        changes["deadline"] = None
+    with _lab() as lab:
+        _print(lab.change(job_id, **changes), as_json, show.job)
+
+
+@app.command()
+def rerun(job_id: JobId, as_json: AsJson = False) -> None:
+    """Submit a job once more, as a new job of yours that is linked to it."""
+    with _lab() as lab:
+        _print(lab.rerun(job_id), as_json, show.job)
+
+
+@app.command()
+def logs(job_id: JobId, as_json: AsJson = False) -> None:
+    """List everything that happened to a job, in order."""
+    with _lab() as lab:
+        _print(lab.logs(job_id), as_json, show.events)
 
 
 control.add_to(app, lambda: _lab(), lambda *what: _print(*what))
@@ -266,34 +316,54 @@ def refill(
     stock: Annotated[str, typer.Argument(help="The stock's id.")],
     level: Annotated[float, typer.Argument(min=0, help="What it holds now, in the stock's unit.")],
     lot: Annotated[str, typer.Option(help="Lot number.")] = "",
-    note: Annotated[str, typer.Option(help="Kept with the change.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Tell what a stock holds after you refilled it (operators)."""
     with _lab() as lab:
-        _print(lab.refill(stock, level, lot=lot, note=note), as_json, lambda _: f"{stock} holds {level:g} now.")
+        _print(lab.refill(stock, level, lot=lot), as_json, lambda _: f"{stock} holds {level:g} now.")
 
 
 @app.command()
 def storage(as_json: AsJson = False) -> None:
     """List the places where samples stand."""
     with _lab() as lab:
-        rows = lambda found: (  # noqa: E731
-            (p["resource"], p["place"], p["sample_name"] or "taken", p["sample"]) for p in found if p["taken"]
-        )
-        _print(lab.storage(), as_json, lambda found: show.grid(("place", "number", "sample", "id"), rows(found)))
+        _print(lab.storage(), as_json, show.storage)
 
 
 @app.command()
 def collect(
     sample_ids: Annotated[list[str], typer.Argument(help="Ids of the samples.")],
-    note: Annotated[str, typer.Option(help="Kept with the sample.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Tell that you have taken stored samples away, so that their places are free."""
     with _lab() as lab:
-        answers = [lab.collect(sample_id, note=note) for sample_id in sample_ids]
-        _print(answers, as_json, lambda found: f"{len(found)} samples are on their way out of the books.")
+        answers = [lab.collect(sample_id) for sample_id in sample_ids]
+        _print(answers, as_json, lambda found: f"Collected: {len(found)}. Their places are free.")
+
+
+@app.command()
+def sample(sample_id: Annotated[str, typer.Argument(help="Id of the sample.")], as_json: AsJson = False) -> None:
+    """Show a sample: where it stands, what is in it, and what was done to it."""
+    with _lab() as lab:
+        _print(lab.sample(sample_id), as_json, show.sample)
+
+
+@app.command()
+def api(
+    path: Annotated[str, typer.Argument(help="Such as `/jobs?state=running`; below /api/v1.")],
+    method: Annotated[str, typer.Option("--method", "-X", help="GET, POST, PATCH, PUT or DELETE.")] = "GET",
+    body: Annotated[str | None, typer.Option("--body", "-d", help="JSON; - reads standard input.")] = None,
+) -> None:
+    """Send any request of the REST API with the kept token, and print the answer."""
+    text = sys.stdin.read() if body == "-" else body
+    try:
+        data = None if text is None else json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--body is not JSON: {error}") from error
+    with _lab() as lab:
+        answer = lab.request(method, path, data)
+    if answer is not None:
+        typer.echo(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=2))
 
 
 # --- operators -------------------------------------------------------------------------------------------------

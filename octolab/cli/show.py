@@ -29,6 +29,10 @@ STYLES = {
 """State → style; others are plain."""
 
 
+WHOLE = frozenset({"id", "sample id", "step"})
+"""Columns that are never broken."""
+
+
 def state(name: str) -> Text:
     """Return a state in its colour."""
     return Text(name.replace("_", " "), style=STYLES.get(name, ""))
@@ -40,7 +44,8 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     table = RichTable(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for index, heading in enumerate(headings):
         numeric = bool(filled) and all(isinstance(row[index], int | float) or row[index] is None for row in filled)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        # What is copied from here, an id, stays in one piece.
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=heading in WHOLE)
     for row in filled:
         table.add_row(*(cell if isinstance(cell, Text) else Text(value(cell)) for cell in row))
     return table
@@ -89,6 +94,69 @@ def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
             )
             for job in found
         ),
+    )
+
+
+def preview(found: Mapping[str, Any]) -> RenderableType:
+    """Return what would become of a job."""
+    facts = RichTable.grid(padding=(0, 2))
+    needs = ", ".join(f"{name} {value(float(amount))}" for name, amount in found["consumption"].items())
+    rows = [
+        ("project", found["project"]),
+        ("samples", found["samples"]),
+        ("steps", found["steps"]),
+        ("needs", needs or "no consumables"),
+        ("would start", when(found["predicted_start"])),
+        ("would finish", when(found["predicted_finish"])),
+        ("not known", found.get("reason", "")),
+    ]
+    for name, text in rows:
+        if text not in ("", None):
+            facts.add_row(Text(name, style="dim"), str(text))
+    head = Text.assemble((str(found["name"]), "bold"), "  can be accepted; nothing is kept.")
+    return Group(head, facts)
+
+
+def storage(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Return the places where something stands."""
+    taken = [place for place in found if place["taken"]]
+    rows = ((p["name"], p["sample_name"] or "taken", p["sample"]) for p in taken)
+    return Group(
+        grid(("place", "sample", "id"), rows),
+        Text(f"{len(found) - len(taken)} of {len(found)} places are free.", style="dim"),
+    )
+
+
+def events(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Return what happened, one line each."""
+    rows = ((when(e["moment"]), e["kind"], e["subject"], state(e["state_to"]), e["actor"], e["reason"]) for e in found)
+    return grid(("when (lab)", "what", "which", "is now", "by", "why"), rows)
+
+
+def sample(found: Mapping[str, Any]) -> RenderableType:
+    """Return a sample with its history."""
+    facts = RichTable.grid(padding=(0, 2))
+    contents = ", ".join(f"{part['solution']} {value(float(part['volume_ul']))} µL" for part in found["contents"])
+    rows = [
+        ("id", found["id"]),
+        ("job", found["job"]),
+        ("state", state(found["state"])),
+        ("reason", found["reason"]),
+        ("stands in", value(found["places"]) or "nowhere: it was collected, or never made"),
+        ("contains", contents),
+    ]
+    for name, text in rows:
+        if text:
+            facts.add_row(Text(name, style="dim"), text)
+    history = (
+        (when(h["started"]), f"{h['module']}.{h['task']}", h["name"], state(h["state"]), h["error"])
+        for h in found["history"]
+    )
+    return Group(
+        Text(found["name"], style="bold"),
+        facts,
+        Text(),
+        grid(("started (lab)", "task", "step", "state", "error"), history),
     )
 
 
@@ -141,7 +209,8 @@ def results(found: Results) -> RenderableType:
 def _heading(column: str) -> str:
     """Return a column's heading on up to three lines, since a table of results is wide."""
     name, _, unit = column.partition(" [")
-    return "\n".join([*name.split(".", 1), *([f"[{unit}"] if unit else [])])
+    task, _, result = name.rpartition(".")
+    return "\n".join([*filter(None, [task, result]), f"[{unit}" if unit else ""] if task else [name])
 
 
 def errors(console: Console, text: str) -> None:

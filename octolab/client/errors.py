@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,20 @@ class ApiError(OctolabError):
         The server's explanation.
     errors
         What is wrong, field by field.
+    document
+        The problem document as the server sent it.
     """
 
-    def __init__(self, status: int, problem_type: str, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        problem_type: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.document = dict(document or {"type": problem_type, "status": status, "detail": detail})
         self.status = status
         self.type = problem_type
         self.detail = detail
@@ -107,4 +117,4 @@ def error_of(response: httpx.Response) -> ApiError:
     ]
     status = response.status_code
     detail = str(document.get("detail") or document.get("title") or f"The server answered {status}.")
-    return _KINDS.get(status, ApiError)(status, str(document.get("type", "about:blank")), detail, errors)
+    return _KINDS.get(status, ApiError)(status, str(document.get("type", "about:blank")), detail, errors, document)

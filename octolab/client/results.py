@@ -70,12 +70,12 @@ class Results:
         """Return one row per sample."""
         samples = self.document["samples"]
         parameters = list(dict.fromkeys(name for sample in samples for name in sample["parameters"]))
-        measured: dict[tuple[str, str], str] = {}
-        for sample in samples:
-            for run in _counting(sample):
-                for name, entry in run["values"].items():
-                    unit = entry.get("unit", "")
-                    measured[run["task_key"], name] = f"{run['task_key']}.{name}{f' [{unit}]' if unit else ''}"
+        counting = {run["task_key"] for sample in samples for run in _counting(sample)}
+        measured = {
+            (column["task"], column["name"]): _heading(**column)
+            for column in self.document["columns"]
+            if column["task"] in counting
+        }
         rows = []
         for sample in samples:
             found = {
@@ -145,6 +145,10 @@ def _unmarked(value: Any) -> Any:
 def _counting(sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the runs of a sample that count: of repeated ones, the last that went well."""
     return (run for run in sample["runs"] if run["counts"])
+
+
+def _heading(task: str, name: str, unit: str) -> str:
+    return f"{task}.{name}{f' [{unit}]' if unit else ''}"
 
 
 def _text(value: Any) -> Any:

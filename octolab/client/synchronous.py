@@ -117,7 +117,7 @@ class Octolab:
         return list(self._pages(first, limit))
 
     def change(self, job_id: str, **changes: Any) -> Job:
-        """Change a queued job's ``name``, ``priority`` or ``deadline_at``."""
+        """Change a queued job's ``name``, ``priority`` or ``deadline`` (ISO date and time, None for none)."""
         call = Call("PATCH", f"{PREFIX}/jobs/{segment(job_id)}", body=changes, repeatable=True)
         changed: Job = self._server.json(call)
         return changed
@@ -152,6 +152,15 @@ class Octolab:
         call = Call("POST", f"{PREFIX}/jobs/{segment(job_id)}/rerun", headers=key, repeatable=True)
         accepted: Job = self._server.json(call)
         return accepted
+
+    def logs(self, job_id: str) -> list[dict[str, Any]]:
+        """Return everything that happened to a job, in order."""
+        return list(self._pages(get(f"/jobs/{segment(job_id)}/logs")))
+
+    def metrics(self, job_id: str) -> dict[str, Any]:
+        """Return how long a job waited and ran, and how long it used each device."""
+        found: dict[str, Any] = self._server.json(get(f"/jobs/{segment(job_id)}/metrics"))
+        return found
 
     def wait(
         self, job_id: str, *, timeout_s: float | None = None, on_change: Callable[[Job], None] | None = None
@@ -229,9 +238,9 @@ class Octolab:
         """Return the stocks: level, reserved, unit."""
         return list(self._pages(get("/stocks")))
 
-    def refill(self, stock: str, level: float, *, lot: str = "", note: str = "") -> dict[str, Any]:
+    def refill(self, stock: str, level: float, *, lot: str = "") -> dict[str, Any]:
         """Tell what a stock holds after it was refilled, in the stock's unit."""
-        body = {"level": level, "lot": lot, "note": note}
+        body = {"level": level, "lot": lot}
         answer: dict[str, Any] = self._server.json(post(f"/stocks/{segment(stock)}/refill", body, repeatable=True))
         return answer
 
@@ -239,9 +248,9 @@ class Octolab:
         """Return the places of the lab, and which samples of one's own stand there."""
         return list(self._pages(get("/storage")))
 
-    def collect(self, sample_id: str, *, note: str = "") -> dict[str, Any]:
+    def collect(self, sample_id: str) -> dict[str, Any]:
         """Tell that one has taken a stored sample away, so that its place is free."""
-        answer: dict[str, Any] = self._server.json(post(f"/samples/{segment(sample_id)}/collect", {"note": note}))
+        answer: dict[str, Any] = self._server.json(post(f"/samples/{segment(sample_id)}/collect"))
         return answer
 
     def estop(self, scope: str = "lab", *, reason: str = "") -> dict[str, Any]:
@@ -382,6 +391,19 @@ class Octolab:
     def revoke(self, token_id: str) -> None:
         """Revoke a token."""
         self._server.send(Call("DELETE", f"{PREFIX}/tokens/{segment(token_id)}", repeatable=True))
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Send any request of the REST API, for what has no verb here; return what the answer's JSON says, if any.
+
+        Parameters
+        ----------
+        path
+            With or without ``/api/v1``, with its query: ``/jobs?state=running``.
+        """
+        address = path if path.startswith(f"{PREFIX}/") else f"{PREFIX}/{path.lstrip('/')}"
+        method = method.upper()
+        call = Call(method, address, body=body, repeatable=method in ("GET", "HEAD", "PUT", "DELETE"))
+        return self._server.any(call)
 
     # --- reading -----------------------------------------------------------------------------------------------
 

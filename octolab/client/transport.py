@@ -46,6 +46,13 @@ class Transport:
         """Send, and return the parsed answer."""
         return self.send(call).json()
 
+    def any(self, call: Call) -> Any:
+        """Send, and return what the answer holds: parsed JSON, other text, or None if it is empty."""
+        response = self.send(call)
+        if "json" in response.headers.get("content-type", ""):
+            return response.json()
+        return response.text or None
+
     def send(self, call: Call) -> httpx.Response:
         """Send, and return an answer of status below 400.
 

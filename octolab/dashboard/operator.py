@@ -159,7 +159,7 @@ def _storage(request: HttpRequest) -> list[dict[str, Any]]:
     known = _names(request, {place.sample.job_id for place in places if place.sample})
     return [
         {
-            "place": _place_name(place),
+            "place": catalogue.current().place_name(place.resource, place.index),
             "sample": place.sample.name,
             "sample_id": place.sample.id,
             "job_label": known.get(place.sample.job_id, "another project's job"),
@@ -168,11 +168,6 @@ def _storage(request: HttpRequest) -> list[dict[str, Any]]:
         for place in places
         if place.sample
     ]
-
-
-def _place_name(place: Place) -> str:
-    kind = catalogue.current().places.get(place.resource)
-    return kind.name(place.index) if kind else f"{place.resource}.{place.index + 1}"
 
 
 def _names(request: HttpRequest, job_ids: set[UUID]) -> dict[UUID, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import arrays, files
-from analysis.results import JobResults, Run, job_results
+from analysis.results import Column, JobResults, Run, job_results
 from scheduler.models import Job
 
 from . import figures
@@ -16,7 +16,6 @@ MOST_POINTS = 20_000
 PEAK = ("peak_nm", "peak_height")
 """A value along the axis and its height, which the chart marks on the curve."""
 
-Column = tuple[str, str, str]
 """Task, name, unit."""
 
 
@@ -75,20 +74,18 @@ def _curve(run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | N
 
 def _table(results: JobResults) -> dict[str, Any]:
     """Return one row per sample: what was varied, then what was measured; what is the same in all stands apart."""
-    columns: dict[Column, None] = {}
     rows = []
     parameters = list(dict.fromkeys(name for sample in results.samples for name in sample.parameters))
     for sample in results.samples:
         runs = [run for run in results.of(sample) if run.counts]
         measured: dict[Column, Any] = {}
         for run in runs:
-            for name, entry in sorted(run.values.items()):
-                key = (run.task_key, name, str(entry.get("unit") or ""))
-                columns[key] = None
-                measured[key] = entry.get("value")
+            for name, entry in run.values.items():
+                measured[run.task_key, name, str(entry.get("unit") or "")] = entry.get("value")
         errors = "; ".join(str(run.document["error"]) for run in runs if run.document.get("error"))
         if measured or errors:
             rows.append((sample, measured, errors))
+    columns = [column for column in results.columns() if any(column in measured for _, measured, _ in rows)]
     same = [column for column in columns if _all_equal([measured.get(column) for _, measured, _ in rows])]
     varied = [column for column in columns if column not in same]
     several = len({task for task, _, _ in varied}) > 1

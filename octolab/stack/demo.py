@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from rich.text import Text
 from octolab.cli import progress, show
 from octolab.client import InvalidError, Octolab, OctolabError
 
-MODULES_WITHIN_S = 30.0
-LATER_S = 2.0
+PLANNED_WITHIN_S = 2.0
 
 
 def main() -> int:
@@ -38,9 +37,10 @@ def main() -> int:
 
 
 def _run(lab: Octolab, path: Path, console: Console) -> int:
-    _until_modules_are_served(lab)
-    job = _submit(lab, path)
+    needs = lab.preview(path)["consumption"]
+    job = lab.submit(path)
     console.print(f"Submitted {path.name} as job {job['id']}")
+    job = _planned(lab, job)
     if job["predicted_finish"]:
         begin, end = job["predicted_start"], job["predicted_finish"]
         lasts = show.duration(end["lab_s"] - begin["lab_s"])
@@ -54,28 +54,40 @@ def _run(lab: Octolab, path: Path, console: Console) -> int:
         console.print(Text(f"The job is {job['state']}: {job['state_reason'] or 'see the dashboard'}", style="red"))
         return 1
     console.print(show.results(lab.results(job["id"])))
-    console.print(f"\nResults of job {job['id']}: {lab.url}/api/v1/jobs/{job['id']}/results\n", soft_wrap=True)
+    console.print(f"\nResults of job {job['id']}: {lab.url}/api/v1/jobs/{job['id']}/results", soft_wrap=True)
+    console.print(_clear_away(lab, lab.job(job["id"], include="samples"), needs), soft_wrap=True)
+    console.print()
     return 0
 
 
-def _submit(lab: Octolab, path: Path) -> dict[str, Any]:
-    """Submit, and once more if it is refused: what a host has just told is known to every thread a moment later."""
-    key = str(uuid.uuid4())
-    try:
-        return lab.submit(path, key=key)
-    except InvalidError:
-        time.sleep(LATER_S)
-        return lab.submit(path, key=key)
+def _planned(lab: Octolab, job: dict[str, Any]) -> dict[str, Any]:
+    """Return the job with its predicted times; the plan may follow a moment after the answer."""
+    give_up_s = time.monotonic() + PLANNED_WITHIN_S
+    while not job["predicted_finish"] and time.monotonic() < give_up_s:
+        time.sleep(0.05)
+        job = lab.job(job["id"], include="none")
+    return job
 
 
-def _until_modules_are_served(lab: Octolab) -> None:
-    """Wait until every module's host has told what it offers: it does so a moment after it has started."""
-    give_up_s = time.monotonic() + MODULES_WITHIN_S
-    while time.monotonic() < give_up_s:
-        modules = lab.modules()
-        if modules and all(module["manifest"] for module in modules):
-            return
-        time.sleep(0.1)
+def _clear_away(lab: Octolab, job: Mapping[str, Any], used: Mapping[str, float]) -> str:
+    """Leave the bench as it was, and tell it: in a simulated lab as its people do, by the verbs for it.
+
+    Nobody but a person can do so in a real lab.
+    """
+    stored = [sample for sample in job["samples"] if sample["places"]]
+    if not stored:
+        return ""
+    if not job["simulated"]:
+        where = ", ".join(place for sample in stored for place in sample["places"])
+        return (
+            f"The samples stand at {where}. Take them out, put fresh vials in, and tell it: octolab collect SAMPLE …, "
+            "or on the operator's page"
+        )
+    for sample in stored:
+        lab.collect(sample["id"])
+    for stock, amount in used.items():
+        lab.request("POST", f"/stocks/{stock}/refill", {"amount": amount})
+    return f"The {len(stored)} samples were taken out of the storage again and the stocks refilled, for the next run."
 
 
 if __name__ == "__main__":

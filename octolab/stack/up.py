@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from .supervisor import Supervisor
 
 PREPARE_WITHIN_S = 300.0
 NOTE_AGAIN_S = 1.0
+MODULES_WITHIN_S = 30.0
+MODULES_POLL_S = 0.1
 
 
 def run(options: Options) -> int:
@@ -99,6 +102,7 @@ class _Stack:
         if facts.simulation:
             await supervisor.start(layout.simulation(facts))
         await supervisor.start(*layout.hosts(facts), *layout.server())
+        await self._until_jobs_are_taken(layout)
         say("")
         say(f"  {facts.lab} is running{' (simulated)' if facts.simulated else ''}, at {facts.scale:g} times real time")
         say(f"  Dashboard   {layout.address}")
@@ -140,6 +144,15 @@ class _Stack:
         )
         return _Prepared(facts, **found.get("demo", {}))
 
+    async def _until_jobs_are_taken(self, layout: Layout) -> None:
+        """Wait until the server knows what every module offers: hosts tell it a moment after they have started."""
+        try:
+            async with asyncio.timeout(MODULES_WITHIN_S):
+                while not await asyncio.to_thread(_knows_its_modules, layout.address):
+                    await asyncio.sleep(MODULES_POLL_S)
+        except TimeoutError:
+            self._report("not every module has told what it offers; its jobs are refused until it does. See the logs")
+
     def _on_signal(self, number: int) -> None:
         if self._stop_signal is None:
             self._stop_signal = number
@@ -174,6 +187,14 @@ class _Stack:
         except OSError:
             # A full disk must not keep the supervisor from its work; the note is written once there is room.
             asyncio.get_running_loop().call_later(NOTE_AGAIN_S, self._note_what_runs)
+
+
+def _knows_its_modules(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/health", timeout=5) as answer:  # noqa: S310 - on loopback
+            return bool(json.load(answer)["modules"])
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def running_file(data: Path) -> Path:

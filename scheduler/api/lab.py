@@ -328,6 +328,7 @@ class Refill(ApiView):
 class PlaceOutput(serializers.Serializer[Any]):
     """A place, and what stands there."""
 
+    name = serializers.CharField(help_text="What the lab calls it, as jobs name it: `vial_storage.2.6`.")
     resource = serializers.CharField()
     place = serializers.IntegerField(help_text="Number of the place, from 1.")
     taken = serializers.BooleanField()
@@ -357,6 +358,7 @@ class Storage(ApiView):
             sample = row.sample if row.sample is not None and (operates or row.sample.job_id in mine) else None
             places.append(
                 {
+                    "name": catalogue.current().place_name(row.resource, row.index),
                     "resource": row.resource,
                     "place": row.index + 1,
                     "taken": row.sample_id is not None,

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from octolab.labtime import moment
+from scheduler import catalogue
 from scheduler.models import Event, Job, Request, Sample, Step, Task
 from scheduler.states import JobState, SampleState, StepState
 
@@ -120,8 +121,8 @@ class SampleOutput(serializers.ModelSerializer[Sample]):
         read_only_fields: tuple[str, ...] = fields
 
     def get_places(self, sample: Sample) -> list[str]:
-        """Return where it stands: ``<resource>[<number from 1>]``."""
-        return [f"{place.resource}[{place.index + 1}]" for place in sample.places.all()]
+        """Return where it stands, as the lab names its places: ``vial_storage.2.6``."""
+        return [catalogue.current().place_name(place.resource, place.index) for place in sample.places.all()]
 
 
 class TaskOutput(serializers.ModelSerializer[Task]):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.catalogue import Catalogue
+from scheduler.catalogue import Catalogue, LabNotReady
 from scheduler.jobformat.model import JobDocument, TaskEntry
 from scheduler.jobformat.problems import Path, Problems, did_you_mean, listed
 from scheduler.jobformat.units import UnitError, to_unit
@@ -126,10 +126,10 @@ def _offer(entry: TaskEntry, index: int, catalogue: Catalogue, problems: Problem
         hint = did_you_mean(instance, catalogue.lab.modules, "The module")
         problems.add(path, f"The lab has no module `{instance}`. {hint}")
     elif instance not in catalogue.manifests:
-        problems.add(
-            path,
-            f"The module `{instance}` has not told yet what it offers, because its host has never run. "
-            f"Ask an operator to start host `{catalogue.lab.modules[instance].host}`.",
+        host = catalogue.lab.modules[instance].host
+        raise LabNotReady(
+            f"The module `{instance}` has not told yet what it offers: its host `{host}` is just starting, or has "
+            "never run. Try again in a moment; if that does not help, have the host started."
         )
     else:
         known = [offered.name for offered in catalogue.manifests[instance].tasks]

@@ -274,7 +274,7 @@ class Changes:
         update_rows(Place, ("sample", "since_lab_s"), taken, where=("resource", "index"), extra="sample_id IS NULL")
 
     def _write_stocks(self) -> None:
-        # Relative, because accepted jobs reserve from the same rows.
+        # Relative, because accepted jobs reserve from the same rows. What rounding leaves of nothing is nothing.
         rows = [
             (self.used.get(stock, 0.0), self.released.get(stock, 0.0), self.released.get(stock, 0.0), stock)
             for stock in sorted({*self.used, *self.released})
@@ -283,7 +283,7 @@ class Changes:
             with connection.cursor() as cursor:
                 cursor.executemany(
                     "UPDATE scheduler_stock SET level = level - %s,"
-                    " reserved = CASE WHEN reserved > %s THEN reserved - %s ELSE 0 END WHERE id = %s",
+                    " reserved = CASE WHEN reserved - %s > 1e-9 THEN reserved - %s ELSE 0 END WHERE id = %s",
                     rows,
                 )
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from octolab import labtime
 from octolab.ids import new_id
 from scheduler import catalogue as catalogues
-from scheduler.catalogue import Catalogue
+from scheduler.catalogue import Catalogue, LabNotReady
 from scheduler.doorbell import ring_scheduler
 from scheduler.generator import Expansion, expand
 from scheduler.jobformat.model import JobDocument
@@ -43,10 +43,6 @@ MAX_KEY = 200
 
 class IdempotencyConflict(ValueError):  # noqa: N818 - reads as what happened
     """The same idempotency key came with another job before."""
-
-
-class LabNotReady(RuntimeError):  # noqa: N818 - reads as what happened
-    """The lab cannot accept jobs at the moment; try again soon."""
 
 
 class NotChangeable(ValueError):  # noqa: N818 - reads as what happened

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from scheduler.doorbell import ring_scheduler
 from scheduler.models import Job, Request, Sample, Step, Stock
+from scheduler.services import bench
 from scheduler.services.placement import reply_key, wait_for
 from scheduler.services.verbs import JOB_VERBS, already, refusal
 from scheduler.states import JobState, StepState
@@ -145,6 +146,9 @@ def refill(
         If the user is no operator.
     """
     require(user.operates(), "Only operators may refill stocks.")
+    there = level if amount is None else stock.level + amount
+    if there is not None:
+        bench.restock(stock, there)
     return ask("refill", user, None, wait_s, stock=stock.pk, amount=amount, level=level, lot=lot)
 
 
@@ -160,6 +164,7 @@ def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
     """
     allowed = may_change(user, sample.job) or user.operates()
     require(allowed, "Only the job's owner, admins of its project and operators may collect its samples.")
+    bench.take_away(sample)
     return ask("collect", user, sample.job, wait_s, sample=str(sample.pk))
 
 

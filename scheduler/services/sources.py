@@ -79,8 +79,9 @@ def check_places(expansion: Expansion, catalogue: Catalogue, problems: Problems)
         if free < len(samples):
             problems.add(
                 ("samples",),
-                f"The job needs {len(samples)} places of `{place}`, but only {free} are free. Have stored samples "
-                f"collected first, or make fewer samples.",
+                f"The job needs {len(samples)} places of `{place}`, but only {free} are free. Take stored samples "
+                f"away and tell it (`octolab storage` lists them, `octolab collect SAMPLE` frees a place), or make "
+                f"fewer samples.",
             )
 
 

@@ -22,7 +22,7 @@ from rest_framework.test import APIClient
 
 from analysis.documents import DocumentStore
 from analysis.downloads import UnsatisfiableRangeError, requested_range
-from scheduler.models import Job
+from scheduler.models import Job, Manifest
 from tests.analysis.measured import WAVELENGTHS_NM, make_job, measure, spectrum
 from tests.services import free_port
 from users.models import Membership, User
@@ -82,6 +82,29 @@ def test_results_have_values_units_and_links_that_work(
     assert hashlib.sha256(body_of(client.get(array["links"]["file"]))).hexdigest() == array["sha256"]
     assert strict_json(client.get(found["links"]["files"]))["simulated"] is True
     assert client.get(found["links"]["table"]).status_code == 200
+
+
+def test_values_stand_in_the_order_that_the_module_declares(
+    ann: User, job: Job, store: DocumentStore, root: Path, client_of: ClientOf
+) -> None:
+    declared = ("peak_nm", "fwhm_nm", "height")
+    document = {"tasks": [{"name": "measure", "results": [{"name": name} for name in declared]}]}
+    Manifest.objects.create(hash="sha256:1", document=document)
+    Job.objects.filter(pk=job.pk).update(manifests={"uv_vis": "sha256:1"})
+    first, second = job.samples.order_by("index")
+    measure(store, root, first, values={"height": {"value": 1.0}, "peak_nm": {"value": 400.0, "unit": "nm"}})
+    measure(store, root, second, values={name: {"value": 1.0} for name in ("extra", *sorted(declared))})
+    client = client_of(ann)
+    found = strict_json(client.get(f"/api/v1/jobs/{job.pk}/results"))
+    assert [list(sample["runs"][0]["values"]) for sample in found["samples"]] == [
+        ["peak_nm", "height"],
+        [*declared, "extra"],
+    ]
+    assert [column["name"] for column in found["columns"]] == ["peak_nm", "peak_nm", "fwhm_nm", "height", "extra"]
+    heading = client.get(found["links"]["table"]).content.decode().splitlines()[0]
+    assert heading.endswith(
+        "spectrum.peak_nm,spectrum.peak_nm (nm),spectrum.fwhm_nm,spectrum.height,spectrum.extra,error"
+    )
 
 
 def test_a_real_run_is_not_marked(ann: User, store: DocumentStore, root: Path, client_of: ClientOf) -> None:

@@ -62,7 +62,7 @@ def request_head(client: httpx.Client, line: str) -> str:
 
 
 def test_ready(ann: httpx.Client) -> None:
-    assert ann.get("/health").json() == {"status": "ready", "database": True}
+    assert ann.get("/health").json() == {"status": "ready", "database": True, "modules": True}
 
 
 def test_an_accepted_job_is_there_at_once(ann: httpx.Client) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import redis
 
 from analysis.documents import DocumentStore
-from modules.simulation.control import order
+from modules.contract.hands import order
 from octolab.client import Octolab
 from tests.stack.processes import ROOT
 from tests.stack.running import RunningStack

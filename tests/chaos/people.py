@@ -172,20 +172,12 @@ class Operator(threading.Thread):
                 with contextlib.suppress(*_TROUBLE):
                     for place in sample["places"]:
                         self._take_out(place)
-                    lab.collect(sample["id"], note="taken out by hand")
+                    lab.collect(sample["id"])
 
     def _take_out(self, place: str) -> None:
         """Do at the bench what is told to the server: an empty working place, a fresh vial in the storage."""
-        resource, _, number = place.removesuffix("]").partition("[")
-        index = int(number) - 1
-        where = {
-            "vial_storage": f"vial_storage.{index // 10 + 1}.{index % 10 + 1}",
-            "batch_synthesis.vial_slot": f"stirrer.{index + 1}",
-            "vial_holder": "vial_holder",
-        }.get(resource)
-        if where is not None:
-            with contextlib.suppress(Missed):
-                self._hands(do="fill" if resource == "vial_storage" else "remove", place=where)
+        with contextlib.suppress(Missed):
+            self._hands(do="collect", place=place)
 
 
 class Listener:

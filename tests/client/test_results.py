@@ -39,6 +39,7 @@ RESULTS = {
     "job_id": "1",
     "state": "completed",
     "simulated": True,
+    "columns": [{"task": "spectrum", "name": "peak", "unit": "nm"}],
     "samples": [
         {
             "name": "A",

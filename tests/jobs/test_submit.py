@@ -163,8 +163,8 @@ def test_a_storage_that_is_too_full(silver: None, ada: User) -> None:
     job, _ = submit_job(user=ada, document=MADE)
     Place.objects.filter(resource="vial_storage", index__gte=2).update(sample=job.samples.get())
     assert refused(ada, {**MADE, "samples": 3}) == {
-        "/samples": "The job needs 3 places of `vial_storage`, but only 2 are free. Have stored samples collected first, "
-        "or make fewer samples."
+        "/samples": "The job needs 3 places of `vial_storage`, but only 2 are free. Take stored samples away "
+        "and tell it (`octolab storage` lists them, `octolab collect SAMPLE` frees a place), or make fewer samples."
     }
 
 
@@ -394,7 +394,8 @@ def test_a_changed_manifest_is_noticed(virtual: None, ada: User, monkeypatch: py
     submit_job(user=ada, document=NOOP)
     Module.objects.update(manifest=None)
     monkeypatch.setattr(catalogues, "_asked_s", float("-inf"))
-    assert "has not told yet what it offers" in refused(ada, NOOP)["/workflow/0/task"]
+    with pytest.raises(LabNotReady, match="has not told yet what it offers"):
+        submit_job(user=ada, document=NOOP)
 
 
 def test_a_lab_file_that_cannot_be_read(virtual: None, ada: User, settings: Any, tmp_path: Any) -> None:

@@ -272,9 +272,12 @@ def test_windows_that_waiting_would_break_are_named_beforehand(bench: Bench) -> 
     bench.turn()
     assert windows.at_risk(job) != [], "it is ordered: it may run on"
     (order,) = bench.host.claim()
+    bench.host.start(order)
+    bench.host.devices["arm"] = "offline"
+    bench.host.beat()
+    bench.look()
     bench.clock.time_s += 10
     bench.host.close(order)
-    bench.scheduler.flow.state.devices["arm"].host_says = "offline"
     bench.turn()
     (window,) = windows.at_risk(job)
     ended_s = job.steps.get(name="a").ended_lab_s

@@ -262,3 +262,28 @@ def test_a_sample_that_was_broken_off_is_cleared_away(slow_lab: Bench) -> None:
     assert slow_lab.world.pipette == "parked"
     assert slow_lab.world.standing["vial_holder"].volume_ul == pytest.approx(4500)
     assert codes(slow_lab) == []
+
+
+def test_what_people_collect_makes_room_as_in_a_lab() -> None:
+    world = World.shipped()
+    world.solutions["a"] = ("agno3", 1.0)
+    world.pour("vial_storage.2.6", "a", 300, 0.0)
+    world.collect("vial_storage.2.6", 10.0)
+    assert world.standing["vial_storage.2.6"].volume_ul == 0, "no fresh vial stands there"
+    for named, place in (("batch_synthesis.vial_slot.3", "stirrer.3"), ("vial_holder.1", "vial_holder")):
+        world.move("vial_storage.1.1", place, 0.0)
+        world.collect(named, 10.0)
+        assert place not in world.standing
+        world.collect(named, 10.0)  # somebody was there before
+        world.new_vessel("vial_storage.1.1")
+    with pytest.raises(ValueError, match=r"no place oven\.1"):
+        world.collect("oven.1", 0.0)
+
+
+def test_stocks_are_filled_by_their_names(lab: Bench) -> None:
+    order(lab.folder, do="restock", stock="tips", level=500)
+    order(lab.folder, do="restock", stock="AgNO3", level=250)
+    assert lab.lab.instruments["pipette"].memory["tips"] == 500
+    assert lab.lab.instruments["pump_agno3"].memory["reservoir_ul"] == 250_000
+    with pytest.raises(ValueError, match="no instrument keeps vials"):
+        order(lab.folder, do="restock", stock="vials", level=60)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from h5py import File
 
+from modules.contract.hands import order
+from modules.contract.lab import load
 from octolab.client import NotAuthenticatedError, Octolab
 
+from .processes import ROOT
 from .running import RunningStack, descendants, left_alive, running_stack
 
 SCALE = "1800"
+SILVER = ROOT / "octolab" / "labs" / "silver.toml"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,7 @@ def test_the_result_table_has_the_peaks_of_six_samples(once: RunningStack) -> No
     peaks_nm = [float(row[1]) for row in rows]
     assert volumes_ul == [100, 320, 540, 760, 980, 1200], once.output
     assert peaks_nm == sorted(peaks_nm)
+    assert re.search(r"peak_nm +fwhm_nm +peak_height", once.output), "not in the order that the module declares"
     assert all(300 < peak < 849 for peak in peaks_nm)
 
 
@@ -65,6 +73,25 @@ def test_secrets_stand_in_no_log(once: RunningStack) -> None:
         for log in (once.data / "logs").iterdir():
             assert text not in log.read_text(), log
     assert (once.data / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_demo_leaves_room_and_stocks_for_the_next(once: RunningStack) -> None:
+    assert "The 6 samples were taken out of the storage again" in once.output
+    environment = {**os.environ, "OCTOLAB_DATA_ROOT": str(once.data)}
+    with running_stack(once.data, "--no-demo") as again:
+        again.until_it_says("keeps running until Ctrl-C")
+        command = [sys.executable, "manage.py", "create_user", "eve", "--token", "--json"]
+        made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        with Octolab(again.running["address"], json.loads(made.stdout)["token"]) as lab:
+            assert not [place["name"] for place in lab.storage() if place["taken"]]
+            levels = {stock["id"]: (stock["level"], stock["reserved"]) for stock in lab.stocks()}
+            world = order(once.data / "simulation", do="state")["world"]
+        assert again.stop() == 0
+    first = {stock.id: (pytest.approx(stock.level), 0) for stock in load(SILVER).stocks}
+    assert levels == first
+    vials = {name: vessel for name, vessel in world["standing"].items() if name.startswith("vial_storage")}
+    assert len(vials) == 60
+    assert not [name for name, vessel in vials.items() if vessel["portions"]], "used vials stand for fresh ones"
 
 
 def test_a_second_start_goes_on_with_the_same_lab(once: RunningStack) -> None:

@@ -23,13 +23,18 @@ WAIT_S = 10.0
 
 
 def kill(settings: Settings) -> Table:
-    """Kill the improver of random problems at random moments: the plan in force verifies and never got worse."""
+    """Kill the improver of random problems at random moments: the plan in force verifies and never got worse.
+
+    Interrupted, it shows what it has.
+    """
     table = Table("improver killed", ("problems", "killed alive", "improved before", "broken plans", "worse plans"))
     counts = dict.fromkeys(table.columns, 0)
-    for seed in settings.each(range(settings.count), "kill"):
-        alive, improved, broken, worse = kill_once(seed)
-        row = (1, alive, improved, broken, worse)
-        counts = {name: counts[name] + value for name, value in zip(table.columns, row, strict=True)}
+    try:
+        for seed in settings.each(range(settings.count), "kill"):
+            row = (1, *kill_once(seed))
+            counts = {name: counts[name] + value for name, value in zip(table.columns, row, strict=True)}
+    except KeyboardInterrupt:
+        table.notes.append("interrupted")
     table.add(*counts.values())
     return table
 
