@@ -123,7 +123,8 @@ class Plan:
                 unit.early = not _opens_window(unit)
         # Without a new ranking the new jobs are at the end of the line, where they are unfair to nobody.
         ranked = self.policy == "masking" and self.shares.rank(now_s, jobs)
-        if self._table is None or (ranked and self._unfair(NEW_RATIO)) or self._unknown(jobs):
+        unfair = ranked and (self._unfair(NEW_RATIO) or bool(self.shares.turns_before_begun(jobs, now_s)))
+        if self._table is None or unfair or self._unknown(jobs):
             self.repair(now_s, ratio=NEW_RATIO)
             return
         for job in jobs:
@@ -269,14 +270,22 @@ class Plan:
         }
 
     def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
-        """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio."""
+        """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio.
+
+        Jobs that have begun wait for their turn too, between their steps, where that makes the better plan.
+        """
         began_s = time.monotonic()
         try:
             self.predictions.study_again()
             if self.policy == "masking":
                 self.shares.rank(now_s)
                 self._fairly = self._unfair(ratio)
-            table = self._fill(MaskingTable(make_problem(self.state, now_s)), None)
+            problem = make_problem(self.state, now_s)
+            table = self._fill(MaskingTable(problem), None)
+            if self.policy == "masking":
+                waiting = [job for job in self.state.jobs.values() if job.started_s is None]
+                if turns := self.shares.turns_before_begun(waiting, now_s):
+                    table = self._yielding(problem, turns, table)
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
@@ -364,6 +373,29 @@ class Plan:
             self._place_by_job(table, units, rank)
         return table
 
+    def _yielding(self, problem: Problem, turns: Mapping[str, int], instead_of: MaskingTable) -> MaskingTable:
+        """Place job by job by turn, as if none had begun; return that table if its plan is the better one.
+
+        What runs is not touched, and nothing is placed so that a window or a hold would break.
+        """
+        table = MaskingTable(problem)
+        last = len(turns)
+        units = [unit.index for unit in table.units if unit.pinned is None]
+
+        def rank(index: int) -> tuple[float, ...]:
+            step = self.state.steps[table.units[index].steps[0]]
+            return (-1.0 if _puts_away(step) else turns.get(step.job.id, last), *step.unit.order)
+
+        if table.place(sorted(units, key=rank)) is not None:
+            return instead_of
+        present, found = SolvedPlan(*instead_of.spans()), SolvedPlan(*table.spans())
+        if hard_violations(problem, found):
+            return instead_of
+        value = Objective(problem, "lab", present)
+        before = value(present.starts, present.ends, present.modes, len(hard_violations(problem, present)))
+        after = value(found.starts, found.ends, found.modes, 0)
+        return table if after < before else instead_of
+
     def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
         if is_placeholder(step_id):
             # Whatever is there already goes before what is only expected.
@@ -377,8 +409,10 @@ class Plan:
             return (-1.0, *unit.order)
         if self.policy == "fcfs":
             return (job.started_s is None, job.submitted_s, unit.order[-1])
-        # What is under way keeps its order; what has not begun keeps its own as long as that is fair.
-        return (job.started_s is None, job.turn if self._fairly and job.started_s is None else 0.0, *unit.order)
+        if not self._fairly:
+            return unit.order
+        # What is under way goes on; what has not begun goes by turn.
+        return (job.started_s is None, job.turn if job.started_s is None else 0.0, *unit.order)
 
     def _place_by_job(self, table: MaskingTable, units: list[int], rank: dict[int, tuple[float, ...]]) -> None:
         by_job: dict[str, list[int]] = {}

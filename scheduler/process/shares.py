@@ -111,6 +111,34 @@ class Shares:
         self._cost_s = self._ranked_s - clock_s
         return True
 
+    def turns_before_begun(self, waiting: Iterable[LiveJob], now_s: float) -> dict[str, int]:
+        """Return job → turn as if none had begun, if one that waits comes before somebody else's that has begun.
+
+        Of begun jobs, what runs at present counts as use, and what is still to be done as work.
+        """
+        jobs = [job for job in self.state.jobs.values() if job.schedulable]
+        begun = [job for job in jobs if job.started_s is not None]
+        if not begun:
+            return {}
+        promised: dict[Account, float] = {}
+        for job in begun:
+            account = (job.owner_id, job.project_id)
+            promised[account] = promised.get(account, 0.0) + running_s(job)
+        wall = datetime.now(UTC)
+        claims = [self._claim(job, now_s, wall) for job in jobs]
+        turns = {name: its.turn for name, its in rank(claims, self.uses, self.shares, now_s, promised).items()}
+        latest: dict[Account, int] = {}
+        for job in begun:
+            account = (job.owner_id, job.project_id)
+            latest[account] = max(latest.get(account, -1), turns[job.id])
+        for job in waiting:
+            turn = turns.get(job.id)
+            if turn is not None and any(
+                turn < last for account, last in latest.items() if account != (job.owner_id, job.project_id)
+            ):
+                return turns
+        return {}
+
     @property
     def due(self) -> bool:
         """Whether it is time to look at ages and deadlines again."""
@@ -150,6 +178,13 @@ def unfair(order: Iterable[LiveJob], ratio: float) -> bool:
 def left_s(job: LiveJob) -> float:
     """Return the module time (lab seconds) that a job is still expected to need."""
     return sum(step.duration_s for step in job.steps if not (step.standby or step.dormant or step.final))
+
+
+def running_s(job: LiveJob) -> float:
+    """Return the module time (lab seconds) of what a job does at present."""
+    return sum(
+        step.duration_s for step in job.steps if not (step.standby or step.dormant or step.final or step.waiting)
+    )
 
 
 def _write(rows: list[tuple[Any, ...]]) -> None:

@@ -406,6 +406,7 @@ class Bench:
         """Let the host do everything, each step in its expected time, until the jobs are final."""
         ends: dict[str, float] = {}
         for _ in range(turns):
+            self.host.beat()
             self.turn(tick_s)
             for order in self.host.claim():
                 self.host.start(order)

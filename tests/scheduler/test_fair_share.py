@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from modules.contract.messages import Order
 from scheduler import models
 from scheduler.services.standing import standing
-from tests.scheduler.harness import Bench, S, make_job, make_user
+from tests.scheduler.harness import Bench, S, make_job, make_user, wait_until
 from users.models import Project
 
 
@@ -20,6 +21,21 @@ def flood(bench: Bench, user: str, number: int, duration_s: float = 600.0) -> li
     owner = make_user(user)
     step = S("a", {"arm": "use"}, duration_s=duration_s, samples=None)
     return [make_job(owner, [step], samples=0, name=f"{user}{n}") for n in range(number)]
+
+
+def start_first(bench: Bench) -> None:
+    """Let the host begin with the first order."""
+    orders: list[Order] = []
+
+    def ordered() -> bool:
+        # Making many jobs may have taken longer than a host may be silent.
+        bench.alive()
+        bench.turn()
+        orders.extend(bench.host.claim())
+        return bool(orders)
+
+    wait_until(ordered)
+    bench.host.start(orders[0])
 
 
 def drain(bench: Bench, *jobs: models.Job) -> None:
@@ -36,6 +52,38 @@ def test_a_flood_delays_the_other_s_job_by_one_running_task(bench: Bench) -> Non
     assert light[0].predicted_start_lab_s <= 100 + 600 + 5
     drain(bench, *many, *light)
     assert starts(*many, *light).index("light0") == 1
+
+
+def test_a_flood_of_five_hundred_delays_the_other_s_job_by_one_running_task(bench: Bench) -> None:
+    many = flood(bench, "flood", 500)
+    start_first(bench)
+    bench.turn(300.0)
+    assert models.Job.objects.filter(pk__in=[job.pk for job in many], started_lab_s__isnull=False).count() == 1
+    came_s = bench.clock.now()
+    light = flood(bench, "light", 1)
+    drain(bench, *light)
+    light[0].refresh_from_db()
+    begun = models.Job.objects.filter(pk__in=[job.pk for job in many], started_lab_s__isnull=False)
+    assert light[0].started_lab_s is not None
+    assert begun.filter(started_lab_s__lt=light[0].started_lab_s).count() == 1, "the one that was running"
+    # The bench's host looks every 300 s.
+    assert light[0].started_lab_s - came_s <= 600 + 300
+
+
+def test_begun_work_yields_between_its_samples(bench: Bench) -> None:
+    """A job with many samples that has begun does not make another user wait for all of them."""
+    owner = make_user("heavy")
+    steps = [S(f"s{n}", {"arm": "use"}, duration_s=600.0, samples=(n,)) for n in range(12)]
+    heavy = make_job(owner, steps, samples=12, name="heavy")
+    start_first(bench)
+    bench.turn(300.0)
+    came_s = bench.clock.now()
+    light = flood(bench, "light", 1)
+    drain(bench, *light)
+    light[0].refresh_from_db()
+    assert light[0].started_lab_s is not None
+    assert light[0].started_lab_s - came_s <= 600 + 300
+    drain(bench, heavy)
 
 
 def test_two_floods_alternate(bench: Bench) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from scheduler import models
 from scheduler.process import plan as planning
+from scheduler.process.improve import Improver
 from scheduler.services.versions import newest
-from tests.scheduler.harness import Bench, S, make_user, states
+from tests.scheduler.harness import Bench, S, make_user, states, wait_until
 
 
 def due(job: models.Job) -> float:
@@ -171,3 +172,22 @@ def test_what_opens_a_window_waits_until_all_of_its_devices_are_well(bench: Benc
 )
 def test_what_is_imminent_moves_only_for_a_gain(before: tuple[int, ...], after: tuple[int, ...], worth: bool) -> None:
     assert planning._worth_it(before, after) is worth
+
+
+def test_the_planner_child_judges_the_version_that_it_was_offered(bench: Bench) -> None:
+    for _ in range(3):
+        bench.job(S("a", {"arm": "use"}, duration_s=100))
+        bench.turn()
+    bench.turn()
+    scheduler = bench.scheduler
+    scheduler.improver = Improver(lambda: None)
+
+    def judged() -> bool:
+        bench.turn()
+        return models.PlanVersion.objects.exclude(gap=None).exists()
+
+    wait_until(judged, 60)
+    version = next(row for row in newest(bench.owner, 10) if row["gap"] is not None)
+    assert version["objective"]["broken_rules"] == 0
+    assert 0 < version["bound_s"] <= version["objective"]["weighted_flow_s"]
+    assert 0 <= version["gap"] < 1
