@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from octolab.api.errors import invalid
 from octolab.api.pagination import PageQuery, envelope, page
-from octolab.api.parsers import StrictJSONParser, YAMLText, YAMLTextParser
+from octolab.api.parsers import YAML_PARSERS, StrictJSONParser, YAMLText
 from octolab.api.serializers import CommaList, StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from scheduler.jobformat.model import JobDocument
@@ -66,7 +66,7 @@ _JOB_BODY: dict[tuple[str, str] | str, Any] = {
         "type": "object",
         "description": 'A job (schema at `/api/v1/schemas/job`), or `{"document": "…"}` with its text as YAML.',
     },
-    "application/yaml": {"type": "string", "description": "A job as YAML."},
+    **{parser.media_type: {"type": "string", "description": "A job as YAML."} for parser in YAML_PARSERS},
 }
 
 
@@ -75,7 +75,7 @@ class Jobs(ApiView):
 
     access = {"GET": _READ, "POST": _WRITE}
     problems = {"POST": (409, 429, 503)}
-    parser_classes = (StrictJSONParser, YAMLTextParser)
+    parser_classes = (StrictJSONParser, *YAML_PARSERS)
 
     @extend_schema(operation_id="jobs_list", parameters=[JobsQuery], responses=listed("Jobs", JobOutput), tags=_TAG)
     def get(self, request: Request) -> Response:
@@ -156,7 +156,7 @@ class Preview(ApiView):
 
     access = {"POST": _WRITE}
     problems = {"POST": (503,)}
-    parser_classes = (StrictJSONParser, YAMLTextParser)
+    parser_classes = (StrictJSONParser, *YAML_PARSERS)
 
     @extend_schema(operation_id="jobs_preview", request=_JOB_BODY, responses=_PREVIEW, tags=_TAG)
     def post(self, request: Request) -> Response:

@@ -239,6 +239,13 @@ def test_there_is_no_sample_yet() -> None:
     }
 
 
+def test_what_would_bring_the_sample_is_named_though_it_takes_two_tasks() -> None:
+    told = refused([{"task": "uv_vis.measure"}])["/workflow/0"]
+    assert told.startswith("`uv_vis.measure` takes the sample from `vial_holder`, but it does not exist yet. Put ")
+    assert "`batch_synthesis.prepare` and later `batch_synthesis.react` before it" in told
+    assert "`uv_vis.fetch` before it, and say in `samples` where the sample stands (`from`)" in told
+
+
 def test_the_sample_stands_elsewhere() -> None:
     workflow = [*MADE, ADD, {"task": "uv_vis.measure"}]
     assert refused(workflow) == {
