@@ -25,7 +25,6 @@ from users.permissions import PUBLIC, has_scope
 
 from .views import ApiView
 
-
 _LINKS = {
     "openapi": "openapi.json",
     "job_schema": "schemas/job",
