@@ -128,11 +128,10 @@ class _Stack:
 
     async def _show(self, supervisor: Supervisor, layout: Layout, prepared: _Prepared) -> bool:
         """Show the stack at work with a job; return whether it completed."""
-        job = self._options.demo_job or fitting_example(prepared.modules)
+        job = self._options.demo_job or prepared.example
         if job is None:
-            say(
-                f"  No example fits the modules of this lab ({', '.join(prepared.modules)}): submit one with --job FILE"
-            )
+            modules = ", ".join(prepared.modules)
+            say(f"  No example fits the modules of this lab ({modules}): submit a job with --job FILE")
             return False
         return await supervisor.run(layout.demo(job, prepared.token, prepared.facts)) == 0
 

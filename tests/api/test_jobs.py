@@ -257,3 +257,18 @@ def test_pages_walk_the_whole_list_once_while_jobs_arrive(ann: Person) -> None:
         address = shown["next"]
         submit(ann, {**NOOP, "name": "job that has just arrived"})
     assert found == there[::-1]
+
+
+def test_what_nothing_uses_is_accepted_with_a_warning(ann: Person) -> None:
+    samples = {"sweep": {"colour": ["red", "blue"], "t": ["1 s"]}}
+    workflow = [
+        {"task": "virtual.enter"},
+        {"task": "virtual.occupy", "with": {"time": "$t"}},
+        {"task": "virtual.leave"},
+    ]
+    job = {"name": "N", "samples": samples, "workflow": workflow}
+    for answer in (submit(ann, job), ann.client.post(f"{URL}/preview", job, content_type="application/json")):
+        [warning] = answer.json()["warnings"]
+        assert warning["path"] == "/samples/sweep/colour"
+        assert "Nothing uses `colour`" in warning["message"]
+    assert submit(ann).json()["warnings"] == []

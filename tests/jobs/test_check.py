@@ -157,6 +157,22 @@ def test_a_zip_of_unequal_lengths_and_too_many_samples() -> None:
     }
 
 
+# --- parameters that nothing uses
+
+
+@pytest.mark.parametrize(
+    ("samples", "path", "sentence"),
+    [
+        ({"sweep": {"agno": ["1 mL", "2 mL"]}}, "/samples/sweep/agno", "Nothing uses `agno`, but the workflow refers to `$agno3`. Did you mean that? Use one name."),
+        ({"sweep": {"agno3": ["1 mL"], "Volume": [1, 2]}}, "/samples/sweep/Volume", "Nothing uses `Volume`. If it is meant for the parameter `volume` of a task, write `volume: $Volume` in the task's `with`."),
+        ([{}, {"with": {"agnoo3": "2 mL"}}, {"with": {"agnoo3": 5}}], "/samples/1/with/agnoo3", "Nothing uses `agnoo3`, but the workflow refers to `$agno3`. Did you mean that? Use one name."),
+    ],
+)  # fmt: skip
+def test_a_name_that_nothing_uses_and_that_is_nearly_another(samples: Any, path: str, sentence: str) -> None:
+    problems = refused([*MADE, add(volume="$agno3")], samples=samples, parameters={"agno3": "1 mL"})
+    assert problems == {path: sentence}
+
+
 # --- references
 
 
