@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db
 def ann(open_lab: Callable[[str], None]) -> Person:
     open_lab("virtual")
     service._possible.clear()
+    service._said.clear()
     return person("ann")
 
 
