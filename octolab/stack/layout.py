@@ -134,6 +134,10 @@ class Layout:
         scale = () if self._options.scale is None else ("--scale", f"{self._options.scale:g}")
         return self._own("prepare", "-m", "octolab.stack.prepare", *scale, *(("--demo",) if demo else ()))
 
+    def check(self) -> Service:
+        """Return the process that sees whether lab file and packages can be used; it knows what a host may know."""
+        return self._beside_hardware("check", "-m", "modules.host", "--check", "--lab", str(self._options.lab))
+
     def demo(self, job: Path, token: str, facts: Facts) -> Service:
         """Return the process that submits the demo job and shows its progress."""
         environment = {
