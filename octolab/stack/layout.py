@@ -216,8 +216,12 @@ def web_command(port: int) -> tuple[str, ...]:
 
 
 def _python_path() -> str:
-    """Return a search path by which a lab's own packages are found as well as octolab's."""
-    return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    """Return a search path by which a lab's own packages are found as well as octolab's.
+
+    Its folders are those seen from where the stack was started; the processes work in octolab's own.
+    """
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(REPOSITORY), *(str(Path(folder).absolute()) for folder in own)])
 
 
 def _plain_environment() -> dict[str, str]:
