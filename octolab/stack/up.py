@@ -100,6 +100,7 @@ class _Stack:
         options = self._options
         self._layout = layout = Layout(options, claim_port(options.port))
         self._report(f"starting, data in {options.data}")
+        await self._check(supervisor, layout)
         await supervisor.start(*layout.stores)
         prepared = await self._prepare(supervisor, layout)
         facts = prepared.facts
@@ -134,6 +135,14 @@ class _Stack:
             say(f"  No example fits the modules of this lab ({modules}): submit a job with --job FILE")
             return False
         return await supervisor.run(layout.demo(job, prepared.token, prepared.facts)) == 0
+
+    async def _check(self, supervisor: Supervisor, layout: Layout) -> None:
+        """Refuse a lab that could not run, before anything of it is kept."""
+        service = layout.check()
+        answer = bytearray()
+        if await supervisor.run(service, answer.extend) != 0:
+            reasons = answer.decode(errors="replace").strip() or supervisor.last_words(service.name)
+            raise StackError(f"the lab cannot be used as it is written:\n\n{reasons}")
 
     async def _prepare(self, supervisor: Supervisor, layout: Layout) -> _Prepared:
         service = layout.prepare(demo=self._options.demo)
