@@ -9,7 +9,7 @@ from modules.contract.hours import Hours
 from scheduler.catalogue import Catalogue
 from scheduler.generator import Expansion
 from scheduler.jobformat.problems import Path, Problems
-from scheduler.services.windows import written
+from scheduler.services.exclusions import written
 
 _LOOK = timedelta(days=15)
 """Hours repeat each week; a fortnight and a day holds every stretch that is shorter than a week whole."""

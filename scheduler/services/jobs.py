@@ -33,12 +33,12 @@ from users.permissions import my_project
 
 from .approval import check_rules, tell_operators, why_approval
 from .campaigns import check_campaign
+from .exclusions import check_windows
 from .feasible import check_feasible
 from .hours import check_hours
 from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
-from .windows import check_windows
 
 MAX_KEY = 200
 
