@@ -20,6 +20,12 @@ _PATTERNS = {
     r"^=?[a-z][a-z0-9_]{0,62}$": "the name of a device, or '=parameter' for the one that the job names",
     r"^[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}$": "written like 'hotplate.temperature_degc'",
 }
+_KINDS = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "string_type": "a text",
+}
 _LONGEST = 60
 
 
@@ -106,9 +112,14 @@ def _sentence(problem: Mapping[str, Any], location: Location, model: type[BaseMo
             return str(context.get("error", problem["msg"]))
         case "too_short" | "too_long" | "string_too_short" | "string_too_long":
             return str(problem["msg"])
-    what = str(problem["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
-    what = {"dictionary": "a table of keys and values", "tuple": "a list", "string": "a text"}.get(what, what)
-    return f"must be {what.replace('dictionary or instance of ', 'a table of ')}, not {_short(given)}"
+        case "model_type" | "dict_type":
+            return f"must be a table of keys and values, not {_short(given)}"
+        case "tuple_type" | "list_type":
+            tables = last and isinstance(given, Mapping)
+            return f"must be a list: write [[{last}]]" if tables else f"must be a list, not {_short(given)}"
+    plain = next((text for start, text in _KINDS.items() if kind.startswith(start)), "")
+    what = plain or str(problem["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
+    return f"must be {what}, not {_short(given)}"
 
 
 def _short(given: Any) -> str:

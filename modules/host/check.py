@@ -50,8 +50,11 @@ def _plugging(lab: Lab, modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def _simulators(lab: Lab) -> Iterator[str]:
+    mixed = any(device.simulated for device in lab.devices)
     for device in lab.devices:
         at = f"{lab.where_device(device.id, 'simulator')}: device {device.id!r}"
+        if mixed and device.simulator is not None and not device.simulated:
+            yield f"{at} has the real address {device.address!r} and a `simulator`: leave one of both out"
         if device.simulated and device.simulator is None:
             yield f"{at} has an address that begins with {SIMULATED}, and no `simulator` that stands behind it"
         elif device.simulated and device.simulator is not None:

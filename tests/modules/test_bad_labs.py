@@ -37,6 +37,8 @@ unit = "mL"
 level = 10
 """
 
+CLOCK = "[clock]\nscale = 10\n"
+
 PACKAGE = """\
 from octolab.sdk import Action, Consumable, Device, Manifest, Resource, Result, Step, Task
 
@@ -114,6 +116,9 @@ def test_what_the_mistakes_are_made_in_is_right(folder: Path) -> None:
     ("right", "wrong", "reasons"),
     [
         ('scale = 10', 'scale == 10', ("not TOML",)),
+        ('scale = 10', 'scale = "fast"', ("clock.scale: must be a number, not 'fast'",)),
+        ('[clock]\nscale = 10', 'clock = 10', ("clock: must be a table",)),
+        ('[[stocks]]', '[stocks]', ("stocks: must be a list: write [[stocks]]",)),
         ('scale = 10', 'scale = -1', ("clock.scale", "greater than 0", "not -1")),
         ('scale = 10', 'sclae = 10', ("no key 'sclae'", "did you mean 'scale'?")),
         ('package = "bad_oven"', 'package = "bad_ovn"', ("not installed", "did you mean 'bad_oven'?")),
@@ -154,6 +159,11 @@ def test_a_mistake_in_the_lab_file(folder: Path, right: str, wrong: str, reasons
         ('[[devices]]\nid = "plate"  # again\ndriver = "a.b:C"\n', "# again", ("'plate' is defined twice",)),
         ('[[stocks]]\nid = "argon"  # again\nunit = "mL"\nlevel = 1\n', "# again", ("'argon' is defined twice",)),
         ('[[devices]]  # this\nid = "other"\ndrivr = "a.b:C"\n', "# this", ("'driver' is missing", "'drivr'")),
+        (
+            '[[devices]]\nid = "real"\ndriver = "modules.drivers.arm:RobotArm"\naddress = "/dev/ttyS9"\n'
+            'simulator = "modules.simulation.arm:SimulatedArm"\n[clock]\nscale = 1\n',
+            "SimulatedArm", ("device 'real' has the real address '/dev/ttyS9' and a `simulator`",),
+        ),
         ("[resources.slots]\ncapacity = 3\n", "[resources.slots]", ("no module has places 'slots'",)),
         ('[[people]]\nid = "kim"\nhours = "Mo 8-18"\n', "hours", ("person 'kim'",)),
         ('[module.oven]\npackage = "x"\n', "[module.oven]", ("no key 'module'", "did you mean 'modules'?")),
@@ -166,7 +176,7 @@ def test_a_mistake_in_the_lab_file(folder: Path, right: str, wrong: str, reasons
 def test_a_mistake_in_what_is_added_to_the_lab_file(
     folder: Path, added: str, part: str, reasons: tuple[str, ...]
 ) -> None:
-    lab = f"{LAB}\n{added}"
+    lab = f"{LAB if '[clock]' not in added else LAB.replace(CLOCK, '')}\n{added}"
     assert_says(told(folder, lab), folder / "lab.toml", lab, part, *reasons)
 
 
