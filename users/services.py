@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+from allauth.account.models import EmailAddress
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -42,6 +43,8 @@ def create_user(
     ----------
     password
         None for an account that cannot log in with one.
+    email
+        Counts as verified: who may make accounts vouches for it.
 
     Raises
     ------
@@ -63,6 +66,8 @@ def create_user(
         if User.objects.filter(username__iexact=user.username).exists():
             raise AccountError("username", f"There is a user {username!r} already.")
         user.save()
+        if user.email:
+            EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
         project = Project.objects.create(slug=free_slug(user.username), name=user.username, personal_of=user)
         Membership.objects.create(user=user, project=project, role=ProjectRole.ADMIN)
         note("user.create", user.username, email=bool(email))

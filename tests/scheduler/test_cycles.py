@@ -74,6 +74,7 @@ def test_placeholders_go_with_their_job_and_survive_repairs(bench: Bench) -> Non
             bench.host.close(order, "aborted")
     other = bench.job(S("a", {"arm": "use"}, duration_s=80))
     bench.turn()
+    scheduler.plan.repair(bench.clock.now())
     bench.turn()
     other.refresh_from_db()
     assert other.predicted_start_lab_s <= 210

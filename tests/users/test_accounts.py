@@ -100,6 +100,16 @@ def test_an_address_has_to_be_verified_before_the_first_sign_in(world: World) ->
     assert signed_in(client)
 
 
+def test_who_was_made_with_an_address_is_not_locked_out_by_looking_at_it() -> None:
+    services.create_user("ada", PASSWORD, email="ada@example.org")
+    client = browser()
+    sign_in(client, "ada")
+    assert client.get("/account/email/").status_code == 200
+    client.post("/logout")
+    sign_in(client, "ada")
+    assert signed_in(client)
+
+
 def test_an_invitation_lets_one_person_in_and_into_the_project(world: World) -> None:
     change_policy(sign_up="invitation")
     invitation, link = invite("new@example.org", world.project, by="admin")
