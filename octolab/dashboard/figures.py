@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-COLOURS = 8
+COLOURS = 10
 """Number of series colours in the style sheet, ``s0`` …"""
 
 
@@ -141,7 +141,8 @@ def timeline(
             f"{x(now_s):.1f}", top - 4, height - 4,
         )  # fmt: skip
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">{}{}{}</svg>',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">'
+        "{}{}{}</svg></div>",
         width, height, grid, format_html_join("", "{}", ((part,) for part in drawn)), now_line,
     )  # fmt: skip
 
@@ -229,7 +230,8 @@ def chart(
             )
         )
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">{}</svg>{}',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">'
+        "{}</svg></div>{}",
         width, height, y_title, x_title, format_html_join("", "{}", ((part,) for part in parts)),
         legend([curve.label for curve in curves]),
     )  # fmt: skip
@@ -285,7 +287,7 @@ def outcomes(rows: Sequence[Outcome], y_title: str, width: int = 1160, height: i
         (top + height - bottom) / 2, y_title,
     )  # fmt: skip
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg></div>',
         width, height, y_title, grid, drawn, label,
     )  # fmt: skip
 
