@@ -67,7 +67,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
 
 
 def job_timeline(job: Job) -> dict[str, Any]:
-    """Return a job's steps as a picture, a row for each sample, a colour for each task (``add``, ``add_2`` share one)."""
+    """Return a job's steps as a picture: a row for each sample, a colour for each task and its repeats."""
     now_s = lab_clock().now()
     steps = list(
         job.steps.prefetch_related("members__task", "members__sample")
