@@ -40,7 +40,8 @@ def module_title(instance: str) -> str:
 
 @lru_cache(maxsize=1)
 def _titles() -> dict[str, str]:
-    return {one.id: one.title for one in (*the_lab().devices, *the_lab().people)}
+    lab_file = the_lab()
+    return {one.id: one.title for one in lab_file.devices} | {one.id: one.title for one in lab_file.people}
 
 
 def lab_clock() -> LabClock:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from octolab.dashboard.thelab import device_title, lab_clock, local_time, module_title, the_lab
@@ -91,6 +91,17 @@ def value(number: Any) -> str:
 def with_unit(number: Any, unit: str) -> str:
     """Write a value with its unit; things that are counted have the unit 1, which is not written."""
     return value(number) if unit in {"", "1"} else f"{value(number)} {unit}"
+
+
+@register.filter
+def prose(text: str) -> SafeString:
+    """Write a sentence, with what stands between backticks as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return format_html("{}", text)
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", p) if n % 2 else p,) for n, p in enumerate(parts))
+    )
 
 
 @register.filter
