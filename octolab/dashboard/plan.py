@@ -82,7 +82,7 @@ def job_timeline(job: Job) -> dict[str, Any]:
             continue
         start_s, end_s = extent(step, now_s)
         for member in step.members.all():
-            number = keys.setdefault(_NUMBERED.sub("", member.task.key), len(keys))
+            number = keys.setdefault(_kind(member.task.key), len(keys))
             css = f"s{number % figures.COLOURS}"
             css += " standby" if step.action is None else ""
             css += " future" if step.started_lab_s is None else ""
@@ -97,6 +97,11 @@ def job_timeline(job: Job) -> dict[str, Any]:
         "legend": figures.legend(list(keys)),
         "now_s": now_s,
     }
+
+
+def _kind(key: str) -> str:
+    """Return under what a task stands in the legend: its key without number; what octolab added itself is clean-up."""
+    return "clean-up" if key.startswith(("ends ", "cleanup_")) else _NUMBERED.sub("", key)
 
 
 def extent(step: Step, now_s: float) -> tuple[float, float]:
