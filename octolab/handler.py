@@ -68,7 +68,11 @@ class Handler(ASGIHandler):
             except TimeoutError:
                 await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
                 return
-            response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
+            response = await self._in_thread(self._respond_or_wait, scope, body, _pool=self._pool(scope))
+            if wait := later.again(response):
+                await wait()
+                body.seek(0)
+                response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
         waits = later.of(response)
         if waits is not None and response.status_code < 400 and not await self._improve(response, waits, receive):
             return
@@ -102,6 +106,10 @@ class Handler(ASGIHandler):
                 body.seek(0)
                 return
 
+    def _respond_or_wait(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        with later.waiting_allowed():
+            return self._respond(scope, body)
+
     def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
@@ -110,7 +118,10 @@ class Handler(ASGIHandler):
         response._handler_class = type(self)  # noqa: SLF001  (as Django's own handlers do: the sender of a signal)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
-        if not response.streaming:
+        if later.again(response):
+            # Closing it would close the body, which is to be read once more.
+            signals.request_finished.send(sender=type(self))
+        elif not response.streaming:
             response.close()
         return response
 

@@ -152,6 +152,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
     "octolab.dashboard.thelab.LabAwayMiddleware",
+    "octolab.later.AgainMiddleware",
 ]
 
 ROOT_URLCONF = "octolab.urls"

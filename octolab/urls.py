@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from octolab.api.system import Index
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1", Index.as_view()),
     path("api/v1/", include("octolab.api.urls")),
     path("", include("octolab.dashboard.urls")),
 ]

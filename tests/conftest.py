@@ -68,7 +68,11 @@ def _no_throttle_from_the_test_before() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the relational database: ``deploy/test`` runs it on SQLite and on PostgreSQL."""
+    """Begin with whole stacks, which take longest; mark what uses the relational database.
+
+    ``deploy/test`` runs what uses the relational database on SQLite and on PostgreSQL.
+    """
+    items.sort(key=lambda item: not {"stack", "chaos", "abuse"} & set(item.path.parts))
     fixtures = {"db", "transactional_db", "django_db_setup"}
     for item in items:
         if item.get_closest_marker("django_db") or fixtures & set(getattr(item, "fixturenames", ())):

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from .hours import Hours, HoursError, parse
 from .interlocks import InterlockSection
 from .manifest import Manifest, Name
+from .toml_lines import Lines
+from .wording import DOTTED_PATTERN, NAME_PATTERN, MisplacedError, near, sentences
 
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Id = Annotated[str, Field(pattern=NAME_PATTERN)]
+DottedPath = Annotated[str, Field(pattern=DOTTED_PATTERN)]
 
 
 class LabFileError(ValueError):
@@ -133,48 +136,57 @@ class Lab(_Model):
             raise ValueError(f"{zone!r} is not an IANA time zone such as 'Europe/Berlin'") from error
         return zone
 
+    _path: Path | None = PrivateAttr(default=None)
+    _lines: Lines = PrivateAttr(default_factory=Lines)
+
     @model_validator(mode="after")
     def _ids_resolve(self) -> Lab:
-        occupied = [*(d.id for d in self.devices), *(p.id for p in self.people)]
-        for kind, ids in (("device or person", occupied), ("stock", [s.id for s in self.stocks])):
-            twice = {i for i in ids if ids.count(i) > 1}
-            if twice:
-                raise ValueError(f"{kind} {min(twice)!r} is defined twice")
-        for person in self.people:
-            self._hours(person)
-        known = set(occupied)
+        for kind, sections in (
+            ("stock", {"stocks": self.stocks}),
+            ("interlock", {"interlocks": self.interlocks}),
+            ("device or person", {"devices": self.devices, "people": self.people}),
+        ):
+            _refuse_twins(kind, sections)
+        for index, person in enumerate(self.people):
+            try:
+                self._hours(person)
+            except HoursError as error:
+                raise MisplacedError(f"person {person.id!r}: {error}", "people", index, "hours") from error
+        known = {*(device.id for device in self.devices), *(person.id for person in self.people)}
         for instance, module in self.modules.items():
             for local, target in module.devices.items():
                 for device in (target,) if isinstance(target, str) else target:
                     if device not in known:
-                        raise ValueError(
+                        raise MisplacedError(
                             f"module {instance!r} maps its device {local!r} to {device!r}, "
-                            f"which [[devices]] does not define, nor [[people]]"
+                            f"which [[devices]] does not define, nor [[people]]{near(device, known)}",
+                            *("modules", instance, "devices", local),
                         )
         self._check_interlocks({device.id for device in self.devices})
         if self.clock.scale != 1 and not self.simulated:
-            raise ValueError("clock.scale must be 1 as long as a device is a real one: hardware cannot hurry")
+            raise MisplacedError(
+                "clock.scale must be 1 as long as a device is a real one: hardware cannot hurry", "clock", "scale"
+            )
         return self
 
     def _check_interlocks(self, devices: set[str]) -> None:
-        ids = [interlock.id for interlock in self.interlocks]
-        for interlock in self.interlocks:
-            if ids.count(interlock.id) > 1:
-                raise ValueError(f"interlock {interlock.id!r} is defined twice")
+        for index, interlock in enumerate(self.interlocks):
             if interlock.device not in devices:
-                raise ValueError(
+                raise MisplacedError(
                     f"interlock {interlock.id!r} reads {interlock.device!r}, which [[devices]] does not define"
+                    f"{near(interlock.device, devices)}",
+                    *("interlocks", index, "reading"),
                 )
             known = {*self.modules, "lab"} if interlock.does == "estop" else {*self.modules, *devices}
             if wrong := [cover for cover in interlock.covers if cover not in known]:
                 what = "a module or `lab`" if interlock.does == "estop" else "a device or module"
-                raise ValueError(f"interlock {interlock.id!r} covers {wrong[0]!r}, which is not {what}")
+                raise MisplacedError(
+                    f"interlock {interlock.id!r} covers {wrong[0]!r}, which is not {what}{near(wrong[0], known)}",
+                    *("interlocks", index, "covers"),
+                )
 
     def _hours(self, person: PersonSection) -> Hours | None:
-        try:
-            return None if person.hours is None else parse(person.hours, ZoneInfo(self.timezone))
-        except HoursError as error:
-            raise ValueError(f"person {person.id!r}: {error}") from error
+        return None if person.hours is None else parse(person.hours, ZoneInfo(self.timezone))
 
     @property
     def duty(self) -> dict[str, Hours | None]:
@@ -185,6 +197,20 @@ class Lab(_Model):
     def simulated(self) -> bool:
         """Whether no real instrument is part of the lab."""
         return all(device.simulated for device in self.devices)
+
+    def written_in(self, path: Path, lines: Lines) -> Lab:
+        """Remember where the lab is written, for :meth:`where`; return the lab."""
+        self._path, self._lines = path, lines
+        return self
+
+    def where(self, *location: str | int) -> str:
+        """Return ``lab.toml:12`` for what stands at a path: ``where("modules", "furnace", "package")``."""
+        return f"{self._path}:{self._lines.of(location)}" if self._path else "the lab file"
+
+    def where_device(self, device_id: str, key: str = "id") -> str:
+        """Return file and line of a key of a device's section."""
+        index = next((n for n, device in enumerate(self.devices) if device.id == device_id), 0)
+        return self.where("devices", index, key)
 
     def device(self, device_id: str) -> DeviceSection:
         """Return a device's section; raise ``KeyError`` if there is none."""
@@ -234,38 +260,37 @@ def load(path: Path | str) -> Lab:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise LabFileError(f"{path}: the lab file cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LabFileError(f"{path}: the lab file must be text in UTF-8: byte {error.start} is not") from error
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise LabFileError(f"{path}: {error}") from error
+        raise LabFileError(_not_toml(path, text, str(error))) from error
+    lines = Lines(text)
     try:
-        return Lab.model_validate(data)
+        lab = Lab.model_validate(data)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            location = tuple(problem["loc"])
-            where = ".".join(str(part) for part in location) or "the file"
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}:{_line_of(text, location)}: {where}: {message}")
-        raise LabFileError("\n".join(lines)) from error
+        raise LabFileError(
+            "\n".join(
+                f"{path}:{lines.of(location)}: {'.'.join(map(str, location)) or 'the file'}: {sentence}"
+                for location, sentence in sentences(error, Lab, data)
+            )
+        ) from error
+    return lab.written_in(path, lines)
 
 
-def _line_of(text: str, location: tuple[Any, ...]) -> int:
-    """Find the line that a validation error speaks of: the section's header, then the key below it."""
-    lines = text.splitlines()
-    start = 0
-    tables = [str(part) for part in location if not isinstance(part, int)]
-    index = next((part for part in location if isinstance(part, int)), None)
-    for depth in range(len(tables), 0, -1):
-        header = re.escape(".".join(tables[:depth]))
-        pattern = re.compile(rf"^\s*\[\[?\s*{header}\s*\]\]?")
-        found = [number for number, line in enumerate(lines) if pattern.match(line)]
-        if found:
-            start = found[min(index or 0, len(found) - 1)]
-            tables = tables[depth:]
-            break
-    for key in tables[:1]:
-        for number in range(start, len(lines)):
-            if re.match(rf"^\s*{re.escape(key)}\s*[=.]", lines[number]):
-                return number + 1
-    return start + 1
+def _not_toml(path: Path, text: str, reason: str) -> str:
+    """Return file, line and reason from the parser's words: ``Expected '=' … (at line 3, column 5)``."""
+    at = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", reason)
+    line = at[1] if at and at[1] else str(max(1, len(text.splitlines())))
+    column = f" (column {at[2]})" if at and at[2] else ""
+    return f"{path}:{line}: this is not TOML: {reason[: at.start()] if at else reason}{column}"
+
+
+def _refuse_twins(kind: str, sections: Mapping[str, Sequence[Any]]) -> None:
+    seen: set[str] = set()
+    for table, entries in sections.items():
+        for index, entry in enumerate(entries):
+            if entry.id in seen:
+                raise MisplacedError(f"{kind} {entry.id!r} is defined twice", table, index, "id")
+            seen.add(entry.id)

@@ -14,15 +14,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .arithmetic import Expression, names
+from .wording import NAME_PATTERN, near
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A local name: lower case, digits, underscore."""
 
 DeviceKey = Annotated[str, Field(pattern=r"^=?[a-z][a-z0-9_]{0,62}$")]
@@ -278,7 +280,8 @@ class Manifest(_Model):
         for name in self.endings:
             task = next((known for known in self.tasks if known.name == name), None)
             if task is None:
-                raise ValueError(f"a setting ends with {name!r}, which is no task")
+                known = near(name, (task.name for task in self.tasks))
+                raise ValueError(f"a setting ends with {name!r}, which is no task{known}")
             if task.sample != "none" or task.person or task.parameters.get("required"):
                 raise ValueError(
                     f"task {name!r} ends a setting: it takes no sample and no parameters, and is no person's"
@@ -298,39 +301,54 @@ class Manifest(_Model):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Manifest:
-        actions = {action.name for action in self.actions}
+        for kind, entries in (("task", self.tasks), ("action", self.actions)):
+            _refuse_twins(f"the manifest has two {kind}s", [entry.name for entry in entries])
+        tasks = {task.name for task in self.tasks}
         for task in self.tasks:
-            if task.sample_from is not None and task.sample_from not in self.resources:
-                raise ValueError(f"task {task.name!r}: sample_from {task.sample_from!r} is not a resource")
-            parameters = set(task.parameters.get("properties", {}))
-            for check in task.checks:
-                if unknown := names(check.that) - parameters:
-                    raise ValueError(f"task {task.name!r}: the check {check.that!r} uses {min(unknown)!r}")
-            for step in task.steps:
-                where = f"task {task.name!r}, step {step.name!r}"
-                if step.action is not None and step.action not in actions:
-                    raise ValueError(f"{where}: action {step.action!r} is not declared")
-                for expression in step.expressions():
-                    if unknown := names(expression) - parameters:
-                        raise ValueError(f"{where}: {expression!r} uses {min(unknown)!r}, which is no parameter")
-                for device in step.devices:
-                    if device.removeprefix("=") not in (parameters if device.startswith("=") else self.devices):
-                        raise ValueError(f"{where}: device {device!r} is not declared")
-                for resource in (*step.takes, *step.frees):
-                    if resource not in self.resources:
-                        raise ValueError(f"{where}: resource {resource!r} is not declared")
-                for key in (*step.settings, *step.keeps):
-                    device, _, setting = key.partition(".")
-                    if device not in self.devices or setting not in self.devices[device].settings:
-                        raise ValueError(f"{where}: setting {key!r} is not declared")
-                for consumable in step.consumes:
-                    if consumable.removeprefix("=") not in (
-                        parameters if consumable.startswith("=") else self.consumables
-                    ):
-                        raise ValueError(f"{where}: consumable {consumable!r} is not declared")
+            self._check_task(task)
         self._check_endings()
         for name, place in self.resources.items():
             for wanted in (place.cleanup, place.put_away):
-                if wanted is not None and wanted not in {task.name for task in self.tasks}:
-                    raise ValueError(f"resource {name!r}: task {wanted!r} does not exist")
+                if wanted is not None and wanted not in tasks:
+                    raise ValueError(f"resource {name!r}: task {wanted!r} does not exist{near(wanted, tasks)}")
         return self
+
+    def _check_task(self, task: Task) -> None:
+        where = f"task {task.name!r}"
+        _refuse_twins(f"{where} has two results", [result.name for result in task.results])
+        if task.sample_from is not None and task.sample_from not in self.resources:
+            hint = near(task.sample_from, self.resources)
+            raise ValueError(f"{where}: sample_from {task.sample_from!r} is not a resource{hint}")
+        parameters = set(task.parameters.get("properties", {}))
+        for check in task.checks:
+            if unknown := names(check.that) - parameters:
+                hint = near(min(unknown), parameters)
+                raise ValueError(
+                    f"{where}: the check {check.that!r} uses {min(unknown)!r}, which is no parameter{hint}"
+                )
+        for step in task.steps:
+            self._check_step(f"{where}, step {step.name!r}", step, parameters)
+
+    def _check_step(self, where: str, step: Step, parameters: set[str]) -> None:
+        settings = {f"{name}.{setting}" for name, device in self.devices.items() for setting in device.settings}
+        for expression in step.expressions():
+            if unknown := names(expression) - parameters:
+                hint = near(min(unknown), parameters)
+                raise ValueError(f"{where}: {expression!r} uses {min(unknown)!r}, which is no parameter{hint}")
+        for kind, wanted, declared in (
+            ("action", [step.action] if step.action is not None else [], {action.name for action in self.actions}),
+            ("device", step.devices, {*self.devices, *(f"={name}" for name in parameters)}),
+            ("resource", [*step.takes, *step.frees], set(self.resources)),
+            ("setting", [*step.settings, *step.keeps], settings),
+            ("consumable", step.consumes, {*self.consumables, *(f"={name}" for name in parameters)}),
+        ):
+            for name in wanted:
+                if name not in declared:
+                    alike = {other for other in declared if other.startswith("=") == name.startswith("=")}
+                    raise ValueError(f"{where}: {kind} {name!r} is not declared{near(name, alike)}")
+
+
+def _refuse_twins(what: str, given: Sequence[str]) -> None:
+    for name in given:
+        if given.count(name) > 1:
+            raise ValueError(f"{what} of the name {name!r}")

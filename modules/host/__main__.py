@@ -1,4 +1,4 @@
-"""``python -m modules.host --lab FILE --name HOST``."""
+"""``python -m modules.host --lab FILE --name HOST``, or ``--check`` to see whether the lab could run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ def main() -> int:
     """Run a host; return the exit code: 2 if it cannot run as it is set up."""
     parser = argparse.ArgumentParser(prog="python -m modules.host", description=__doc__)
     parser.add_argument("--lab", type=Path, default=os.environ.get("OCTOLAB_LAB"), help="the lab file")
-    parser.add_argument("--name", required=True, help="which of the lab's hosts this is")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--name", help="which of the lab's hosts this is")
+    task.add_argument("--check", action="store_true", help="only see whether the lab file and its packages can be used")
     parser.add_argument("--finish", type=float, default=60.0, metavar="SECONDS", help="for running steps, at the end")
     parser.add_argument("--log-level", default="INFO")
     arguments = parser.parse_args()
+    if arguments.check and arguments.lab is not None:
+        return _check(arguments.lab)
     missing = [
         name for name in ("OCTOLAB_MONGO_URL", "OCTOLAB_REDIS_URL", "OCTOLAB_DATA_ROOT") if name not in os.environ
     ]
@@ -52,6 +56,20 @@ def main() -> int:
         print(f"host {settings.name}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check(path: Path) -> int:
+    from modules.contract.lab import LabFileError, load
+
+    from .check import mistakes
+
+    try:
+        found = mistakes(load(path))
+    except LabFileError as error:
+        found = [str(error)]
+    for mistake in found:
+        print(mistake)
+    return 2 if found else 0
 
 
 def _log_to_stderr(level: str) -> None:

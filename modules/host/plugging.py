@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from modules.contract.clock import Clock
 from modules.contract.lab import DeviceSection, Lab
+from modules.contract.wording import near
 from modules.drivers import SerialPort, driver_settings
 
 from .guard import Guard
-from .packages import Module, PackageError
+from .packages import Module, PackageError, load_class
 from .rack import Rack
 
 OnWire = Callable[[str, str, bytes], None]
@@ -31,7 +32,7 @@ def plug_in(lab: Lab, modules: Iterable[Module], clock: Clock, guard: Guard, on_
     """
     ports: dict[str, SerialPort] = {}
     sections = [lab.device(device) for device in _devices_of(modules)]
-    drivers = {section.id: _build(section, ports, clock, links) for section in sections}
+    drivers = {section.id: _build(lab, section, ports, clock, links) for section in sections}
     for driver in drivers.values():
         watch(driver, guard, on_wire)
     return Rack(drivers, guard, {section.id for section in sections if section.connect == "on_grant"})
@@ -49,18 +50,33 @@ def _devices_of(modules: Iterable[Module]) -> list[str]:
     return list(dict.fromkeys(device for module in modules for ids in module.devices.values() for device in ids))
 
 
-def _build(section: DeviceSection, ports: dict[str, SerialPort], clock: Clock, links: Path) -> Any:
-    where = f"device {section.id!r}: driver {section.driver!r}"
-    module_name, _, class_name = section.driver.partition(":")
-    try:
-        driver_class = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise PackageError(f"{where} cannot be imported: {error}") from error
+def _build(lab: Lab, section: DeviceSection, ports: dict[str, SerialPort], clock: Clock, links: Path) -> Any:
+    device = f"device {section.id!r}"
+    driver_class = load_class(f"{lab.where_device(section.id, 'driver')}: {device}: driver", section.driver)
+    settings = driver_settings(section.options)
+    if (known := _settings_of(driver_class)) is not None and (unknown := sorted(set(settings) - known)):
+        at = lab.where_device(section.id, unknown[0])
+        hint = near(unknown[0], {*known, *DeviceSection.model_fields})
+        raise PackageError(f"{at}: {device}: its driver knows no setting {unknown[0]!r}{hint}")
     try:
         link = _port(section, driver_class.wire, ports, links) if hasattr(driver_class, "wire") else section.address
-        return driver_class(section.id, link, clock=clock, **driver_settings(section.options))
-    except (TypeError, ValueError) as error:
-        raise PackageError(f"{where} cannot be set up as the lab file says: {error}") from error
+        return driver_class(section.id, link, clock=clock, **settings)
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise PackageError(
+            f"{lab.where_device(section.id)}: {device}: driver {section.driver!r} cannot be set up so: {reason}"
+        ) from error
+
+
+def _settings_of(driver_class: Any) -> set[str] | None:
+    """Return the settings that a driver takes; None if it takes any, or does not tell."""
+    try:
+        parameters = inspect.signature(driver_class).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {parameter.name for parameter in list(parameters)[2:]} - {"clock"}
 
 
 def _port(section: DeviceSection, wire: Any, ports: dict[str, SerialPort], links: Path) -> SerialPort:

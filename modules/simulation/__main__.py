@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modules.simulation.clock import Clock, ScaledClock
+from modules.simulation.clock import ScaledClock
 from modules.simulation.lab import LOG, SimulatedLab
 from modules.simulation.shipped import shipped_instruments
 from modules.simulation.world import World
@@ -35,17 +35,8 @@ def last_lab_time(log: Path) -> float:
     return float(json.loads(whole[-1])["lab_time"]) if whole else 0.0
 
 
-def run(
-    instruments: Sequence[Mapping[str, Any]],
-    clock: Clock,
-    links: Path,
-    *,
-    data: Path | None = None,
-    seed: int = 0,
-    world: World | None = None,
-) -> None:
-    """Run a simulated lab until SIGTERM or SIGINT; in the shipped world unless another is given."""
-    lab = SimulatedLab(world or World.shipped(), instruments, clock, links=links, data=data, seed=seed)
+def run(lab: SimulatedLab) -> None:
+    """Run a simulated lab until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: lab.stop())
     lab.run()
@@ -65,8 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, tomllib.TOMLDecodeError) as error:
         print(f"{given.lab}: {error}", file=sys.stderr)
         return 2
-    start = last_lab_time((given.data or given.links) / LOG)
-    run(sections, ScaledClock(given.scale, start), given.links, data=given.data, seed=given.seed)
+    clock = ScaledClock(given.scale, last_lab_time((given.data or given.links) / LOG))
+    try:
+        lab = SimulatedLab(World.shipped(), sections, clock, links=given.links, data=given.data, seed=given.seed)
+    except ValueError as error:
+        print(f"{given.lab}: {error}", file=sys.stderr)
+        return 2
+    run(lab)
     return 0
 
 

@@ -115,6 +115,11 @@ def to_response(error: Exception, context: Mapping[str, Any]) -> HttpResponse | 
         case exceptions.MethodNotAllowed():
             headers["Allow"] = ", ".join(context["view"].allowed_methods)
             return problem_response(request, 405, headers=headers)
+        case exceptions.UnsupportedMediaType():
+            taken = ", ".join(parser.media_type for parser in context["view"].parser_classes)
+            sent = str(request.headers.get("Content-Type", ""))[:100]
+            detail = f"The body's type {sent!r} is not taken here. Send one of: {taken}."
+            return problem_response(request, 415, detail=detail, headers={**headers, "Accept": taken})
         case _:
             return problem_response(request, error.status_code, detail=str(error.detail), headers=headers)
 
@@ -149,6 +154,8 @@ class ProblemMiddleware:
             return response
         plain = response.headers.get("Content-Type", "").startswith("text/plain") and not response.streaming
         detail = response.content.decode()[:500] if plain and response.status_code == 429 else ""
+        if response.status_code == 404 and (without := request.path_info.rstrip("/")) != request.path_info:
+            detail = f"No address of the API ends with a slash. Try {without[:500]}."
         headers = {name: response.headers[name] for name in self._KEPT if name in response.headers}
         problem = problem_response(request, response.status_code, detail=detail, headers=headers)
         problem.cookies = response.cookies

@@ -49,6 +49,22 @@ class YAMLTextParser(TextParser):
         return YAMLText(super().parse(stream, media_type, parser_context))
 
 
+class _TextYAML(YAMLTextParser):
+    media_type = "text/yaml"
+
+
+class _XYAML(YAMLTextParser):
+    media_type = "application/x-yaml"
+
+
+class _TextXYAML(YAMLTextParser):
+    media_type = "text/x-yaml"
+
+
+YAML_PARSERS = (YAMLTextParser, _TextYAML, _XYAML, _TextXYAML)
+"""YAML under its registered name, and under those that programs have called it by before it had one."""
+
+
 class StrictJSONParser(TextParser):
     """Parse JSON as RFC 8259 has it: each name once, finite numbers, and no character that a store would refuse."""
 

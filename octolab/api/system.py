@@ -25,6 +25,46 @@ from users.permissions import PUBLIC, has_scope
 
 from .views import ApiView
 
+_LINKS = {
+    "openapi": "openapi.json",
+    "job_schema": "schemas/job",
+    "health": "health",
+    "jobs": "jobs",
+    "preview": "jobs/preview",
+    "samples": "samples",
+    "modules": "modules",
+    "devices": "devices",
+    "plan": "plan",
+    "stocks": "stocks",
+    "storage": "storage",
+    "events": "events",
+    "tokens": "tokens",
+    "me": "me",
+}
+
+
+class Index(ApiView):
+    """Where to begin."""
+
+    access = {"GET": PUBLIC}
+    authentication_classes = ()
+
+    @extend_schema(
+        operation_id="index",
+        responses=inline_serializer(
+            "Index",
+            {
+                "name": serializers.CharField(),
+                "links": serializers.DictField(child=serializers.CharField(), help_text="Name: address."),
+            },
+        ),
+        tags=["server"],
+    )
+    def get(self, request: Request) -> Response:
+        """Show where things are. The OpenAPI document has every address."""
+        links = {name: f"/api/v1/{path}" for name, path in _LINKS.items()}
+        return Response({"name": "octolab", "links": links}, headers={"Cache-Control": "max-age=300"})
+
 
 class OpenApi(ApiView):
     """This document."""

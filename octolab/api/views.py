@@ -21,8 +21,8 @@ class ApiView(APIView):
 
     @property
     def allowed_methods(self) -> list[str]:
-        """The methods of the view."""
-        return sorted(self.access)
+        """The methods of the view: who may get something may also ask for its head."""
+        return sorted({*self.access, *(["HEAD"] if "GET" in self.access else [])})
 
 
 def asker(request: Request) -> User:

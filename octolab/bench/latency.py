@@ -55,8 +55,8 @@ def _waits_s(lab: BenchLab, job_id: str, scale: float) -> list[float]:
         needed = [ended[need["step"]] + (need.get("min_s") or 0) for need in step["needs"] if need["step"] in ended]
         possible = max([*needed, *(freed[device] for device in step["devices"] if device in freed)], default=None)
         attempt = attempts.get(f"{step['id']}/{step['attempt']}")
-        # A step inside of a block follows the one before without asking anybody.
-        if attempt and possible is not None and step["id"] == step["block"]:
+        # A step inside of a block follows the one before without asking anybody; clean-up starts when it is called for.
+        if attempt and possible is not None and step["id"] == step["block"] and not step["called"]:
             first = attempt.get("first_command_lab_s") or attempt["started_lab_s"]
             waits.append((first - possible) / scale)
         for device in step["devices"]:

@@ -109,6 +109,7 @@ def preview(found: Mapping[str, Any]) -> RenderableType:
         ("would start", when(found["predicted_start"])),
         ("would finish", when(found["predicted_finish"])),
         ("not known", found.get("reason", "")),
+        *(("warning", f"{row['path']}: {row['message']}") for row in found.get("warnings", ())),
     ]
     for name, text in rows:
         if text not in ("", None):

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from scheduler.jobformat.problems import JobRefused, Problem
+from scheduler.jobformat.unused import warnings_of
 from scheduler.models import Job
 from scheduler.services.jobs import IdempotencyConflict, LabNotReady, check_job, submit_job
 from scheduler.services.limits import OverLimit
@@ -56,6 +57,7 @@ def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | N
         "start_s": placement.start_lab_s if placement else None,
         "finish_s": placement.finish_lab_s if placement else None,
         "reason": placement.reason if placement else "",
+        "warnings": warnings_of(checked.document.normalised()),
     }, []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -10,11 +11,14 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from analysis.documents import StoreError
 from modules.contract import lab
 from modules.contract.clock import LabClock
 from octolab import labtime
+
+log = logging.getLogger(__name__)
 
 
 class LabAwayError(Exception):
@@ -64,7 +68,7 @@ def local_time(lab_s: float) -> datetime:
 
 
 class LabAwayMiddleware:
-    """Answers 503 with a page that says what is missing, where a page needs the document store."""
+    """Answers 503 with a page that says what is missing, where a page needs the document store or the lab file."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -74,7 +78,16 @@ class LabAwayMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Explain a missing document store; leave everything else, and the API, to others."""
-        if isinstance(error, LabAwayError | StoreError) and not request.path.startswith("/api/"):
-            return render(request, "octolab/away.html", status=503)
+        """Explain a missing document store or a bad lab file; leave everything else, and the API, to others."""
+        if request.path.startswith("/api/"):
+            return None
+        if isinstance(error, LabAwayError | StoreError):
+            try:
+                return render(request, "octolab/away.html", status=503)
+            except lab.LabFileError as bad:
+                error = bad
+        if isinstance(error, lab.LabFileError):
+            log.error("the lab file cannot be used: %s", error)
+            # Its reason is not for everybody's eyes, and a page with a request would want the lab's name.
+            return HttpResponse(render_to_string("octolab/lab_file.html"), status=503)
         return None

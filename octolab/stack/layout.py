@@ -134,6 +134,10 @@ class Layout:
         scale = () if self._options.scale is None else ("--scale", f"{self._options.scale:g}")
         return self._own("prepare", "-m", "octolab.stack.prepare", *scale, *(("--demo",) if demo else ()))
 
+    def check(self) -> Service:
+        """Return the process that sees whether lab file and packages can be used; it knows what a host may know."""
+        return self._beside_hardware("check", "-m", "modules.host", "--check", "--lab", str(self._options.lab))
+
     def demo(self, job: Path, token: str, facts: Facts) -> Service:
         """Return the process that submits the demo job and shows its progress."""
         environment = {
@@ -212,8 +216,12 @@ def web_command(port: int) -> tuple[str, ...]:
 
 
 def _python_path() -> str:
-    """Return a search path by which a lab's own packages are found as well as octolab's."""
-    return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    """Return a search path by which a lab's own packages are found as well as octolab's.
+
+    Its folders are those seen from where the stack was started; the processes work in octolab's own.
+    """
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(REPOSITORY), *(str(Path(folder).absolute()) for folder in own)])
 
 
 def _plain_environment() -> dict[str, str]:

@@ -21,8 +21,10 @@ class Options:
     data: Path
     port: int
     scale: float | None
+    demo: bool
+    """Whether a job is submitted; False to start the stack alone."""
     demo_job: Path | None
-    """None to start the stack alone."""
+    """The job; None for the first shipped example that fits the lab."""
     once: bool
 
 
@@ -61,17 +63,20 @@ def parse(arguments: Sequence[str]) -> Options:
         "--once", action="store_true", help="stop after the demo job: exit code 0 if it completed, else 1"
     )
     demo.add_argument("--no-demo", action="store_true", help="start the stack and submit nothing")
-    parser.add_argument("--job", type=Path, metavar="FILE", default=DEMO_JOB, help="another job to submit as the demo")
+    parser.add_argument(
+        "--job", type=Path, metavar="FILE", help="the job to submit as the demo (default: an example that fits the lab)"
+    )
     chosen = parser.parse_args(arguments)
     for option, path in (("--lab", chosen.lab), ("--job", chosen.job)):
-        if not path.is_file() and not (option == "--job" and chosen.no_demo):
+        if path is not None and not path.is_file() and not (option == "--job" and chosen.no_demo):
             parser.error(f"{option}: there is no file {path}")
     return Options(
         lab=chosen.lab.resolve(),
         data=chosen.data.resolve(),
         port=chosen.port,
         scale=chosen.scale,
-        demo_job=None if chosen.no_demo else chosen.job.resolve(),
+        demo=not chosen.no_demo,
+        demo_job=None if chosen.job is None else chosen.job.resolve(),
         once=chosen.once,
     )
 

@@ -25,6 +25,8 @@ from django.utils import timezone
 
 from modules.contract import lab as lab_file
 
+from .example import fitting_example
+
 DEMO_USER = "demo"
 DEMO_TOKEN_LIFE = timedelta(days=1)
 LOCKED_S = 120.0
@@ -52,6 +54,8 @@ def main() -> int:
             "simulated": lab.simulated,
             "simulation": any(device.simulated for device in lab.devices),
             "hosts": list(lab.hosts),
+            "modules": list(lab.modules),
+            "example": None if (example := fitting_example(lab.modules)) is None else str(example),
             "scale": options.scale or lab.clock.scale,
             "seed": lab.seed,
         }

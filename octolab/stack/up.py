@@ -21,6 +21,7 @@ from .options import Options
 from .ports import claim_port
 from .service import StackError
 from .supervisor import Supervisor
+from .words import manage
 
 PREPARE_WITHIN_S = 300.0
 NOTE_AGAIN_S = 1.0
@@ -52,6 +53,9 @@ def say(text: str) -> None:
 @dataclass
 class _Prepared:
     facts: Facts
+    modules: tuple[str, ...]
+    example: Path | None
+    """The shipped job that fits the modules."""
     username: str = ""
     password: str = ""
     token: str = ""
@@ -96,6 +100,7 @@ class _Stack:
         options = self._options
         self._layout = layout = Layout(options, claim_port(options.port))
         self._report(f"starting, data in {options.data}")
+        await self._check(supervisor, layout)
         await supervisor.start(*layout.stores)
         prepared = await self._prepare(supervisor, layout)
         facts = prepared.facts
@@ -110,19 +115,37 @@ class _Stack:
         if prepared.password:
             say(f"  Log in as   {prepared.username}   password {prepared.password}   (shown this once)")
         elif prepared.username:
-            say(f"  Log in as   {prepared.username}   (a new password: manage.py changepassword {prepared.username})")
+            say(f"  Log in as   {prepared.username}   for a new password:")
+            say(f"    {manage(options.data, 'changepassword', prepared.username)}")
         say("")
-        if options.demo_job:
-            code = await supervisor.run(layout.demo(options.demo_job, prepared.token, facts))
+        if options.demo:
+            shown = await self._show(supervisor, layout, prepared)
             if options.once:
-                return 0 if code == 0 else 1
+                return 0 if shown else 1
         say(f"  {layout.address} keeps running until Ctrl-C")
         self._steady = True
         await asyncio.Event().wait()
         return 0
 
+    async def _show(self, supervisor: Supervisor, layout: Layout, prepared: _Prepared) -> bool:
+        """Show the stack at work with a job; return whether it completed."""
+        job = self._options.demo_job or prepared.example
+        if job is None:
+            modules = ", ".join(prepared.modules)
+            say(f"  No example fits the modules of this lab ({modules}): submit a job with --job FILE")
+            return False
+        return await supervisor.run(layout.demo(job, prepared.token, prepared.facts)) == 0
+
+    async def _check(self, supervisor: Supervisor, layout: Layout) -> None:
+        """Refuse a lab that could not run, before anything of it is kept."""
+        service = layout.check()
+        answer = bytearray()
+        if await supervisor.run(service, answer.extend) != 0:
+            reasons = answer.decode(errors="replace").strip() or supervisor.last_words(service.name)
+            raise StackError(f"the lab cannot be used as it is written:\n\n{reasons}")
+
     async def _prepare(self, supervisor: Supervisor, layout: Layout) -> _Prepared:
-        service = layout.prepare(demo=self._options.demo_job is not None)
+        service = layout.prepare(demo=self._options.demo)
         answer = bytearray()
         started_s = time.monotonic()
         try:
@@ -142,7 +165,8 @@ class _Stack:
             scale=found["scale"],
             seed=found["seed"],
         )
-        return _Prepared(facts, **found.get("demo", {}))
+        example = found["example"] and Path(found["example"])
+        return _Prepared(facts, tuple(found["modules"]), example, **found.get("demo", {}))
 
     async def _until_jobs_are_taken(self, layout: Layout) -> None:
         """Wait until the server knows what every module offers: hosts tell it a moment after they have started."""

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from octolab.api.errors import invalid
 from octolab.api.pagination import PageQuery, envelope, page
-from octolab.api.parsers import StrictJSONParser, YAMLText, YAMLTextParser
+from octolab.api.parsers import YAML_PARSERS, StrictJSONParser, YAMLText
 from octolab.api.serializers import CommaList, StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from scheduler.jobformat.model import JobDocument
@@ -29,7 +29,17 @@ from users.permissions import may_change, needs, require
 
 from . import verbs
 from .events import visible_events
-from .outputs import EventOutput, JobDetailOutput, JobOutput, MomentField, listed, shown_job
+from .outputs import (
+    EventOutput,
+    JobDetailOutput,
+    JobOutput,
+    MomentField,
+    SubmittedOutput,
+    WarningOutput,
+    listed,
+    shown_job,
+    shown_warnings,
+)
 
 _TAG = ["jobs"]
 _READ = needs(Scope.JOBS_READ)
@@ -66,7 +76,7 @@ _JOB_BODY: dict[tuple[str, str] | str, Any] = {
         "type": "object",
         "description": 'A job (schema at `/api/v1/schemas/job`), or `{"document": "…"}` with its text as YAML.',
     },
-    "application/yaml": {"type": "string", "description": "A job as YAML."},
+    **{parser.media_type: {"type": "string", "description": "A job as YAML."} for parser in YAML_PARSERS},
 }
 
 
@@ -75,7 +85,7 @@ class Jobs(ApiView):
 
     access = {"GET": _READ, "POST": _WRITE}
     problems = {"POST": (409, 429, 503)}
-    parser_classes = (StrictJSONParser, YAMLTextParser)
+    parser_classes = (StrictJSONParser, *YAML_PARSERS)
 
     @extend_schema(operation_id="jobs_list", parameters=[JobsQuery], responses=listed("Jobs", JobOutput), tags=_TAG)
     def get(self, request: Request) -> Response:
@@ -100,7 +110,7 @@ class Jobs(ApiView):
         operation_id="jobs_submit",
         parameters=[_IDEMPOTENCY_KEY],
         request=_JOB_BODY,
-        responses={202: JobOutput},
+        responses={202: SubmittedOutput},
         tags=_TAG,
     )
     def post(self, request: Request) -> Response:
@@ -119,7 +129,8 @@ class Jobs(ApiView):
 
 
 def _accepted(job: Job) -> Response:
-    response = Response(shown_job(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
+    warnings = {"warnings": shown_warnings(job.spec)}
+    response = Response(shown_job(job) | warnings, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
     if job.placed or job.state in JOB_FINAL or job.state == JobState.AWAITING_APPROVAL:
         return response
 
@@ -131,7 +142,7 @@ def _accepted(job: Job) -> Response:
         unknown = (None, None)
         job.predicted_start_low_lab_s, job.predicted_start_high_lab_s = placement.get("start_range") or unknown
         job.predicted_finish_low_lab_s, job.predicted_finish_high_lab_s = placement.get("finish_range") or unknown
-        return shown_job(job)
+        return shown_job(job) | warnings
 
     return verbs.when_placed(response, job.pk, placed)
 
@@ -144,6 +155,7 @@ _PREVIEW = inline_serializer(
         "samples": serializers.IntegerField(),
         "steps": serializers.IntegerField(),
         "consumption": serializers.DictField(child=serializers.FloatField(), help_text="Stock: amount in its unit."),
+        "warnings": WarningOutput(many=True),
         "predicted_start": MomentField(),
         "predicted_finish": MomentField(),
         "reason": serializers.CharField(help_text="Why there is no prediction, if there is none."),
@@ -156,7 +168,7 @@ class Preview(ApiView):
 
     access = {"POST": _WRITE}
     problems = {"POST": (503,)}
-    parser_classes = (StrictJSONParser, YAMLTextParser)
+    parser_classes = (StrictJSONParser, *YAML_PARSERS)
 
     @extend_schema(operation_id="jobs_preview", request=_JOB_BODY, responses=_PREVIEW, tags=_TAG)
     def post(self, request: Request) -> Response:
@@ -173,6 +185,7 @@ class Preview(ApiView):
             "samples": len(expansion.samples),
             "steps": expansion.steps_total,
             "consumption": checked.consumption,
+            "warnings": shown_warnings(checked.document.normalised()),
             "predicted_start": None,
             "predicted_finish": None,
             "reason": "",
@@ -262,7 +275,11 @@ class Rerun(ApiView):
     problems = {"POST": (409, 422, 429, 503)}
 
     @extend_schema(
-        operation_id="jobs_rerun", parameters=[_IDEMPOTENCY_KEY], request=None, responses={202: JobOutput}, tags=_TAG
+        operation_id="jobs_rerun",
+        parameters=[_IDEMPOTENCY_KEY],
+        request=None,
+        responses={202: SubmittedOutput},
+        tags=_TAG,
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Submit a job once more, as a new job of yours that is linked to it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from rest_framework import serializers
 
 from octolab.labtime import moment
 from scheduler import catalogue
+from scheduler.jobformat.unused import warnings_of
 from scheduler.models import Event, Job, Request, Sample, Step, Task
 from scheduler.states import JobState, SampleState, StepState
 
@@ -97,6 +99,28 @@ def shown_job(job: Job) -> dict[str, Any]:
 @cache
 def _job_output() -> JobOutput:
     return JobOutput()
+
+
+class WarningOutput(serializers.Serializer[Any]):
+    """What is possible, but hardly meant."""
+
+    path = serializers.CharField(help_text="JSON pointer into the job.")
+    message = serializers.CharField()
+
+
+class SubmittedOutput(JobOutput):
+    """A job that has just been accepted."""
+
+    warnings = WarningOutput(many=True, read_only=True)
+
+    class Meta(JobOutput.Meta):
+        fields = (*JobOutput.Meta.fields, "warnings")
+        read_only_fields = fields
+
+
+def shown_warnings(spec: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what is possible in a job, but hardly meant."""
+    return [{"path": warning.path, "message": warning.message} for warning in warnings_of(spec)]
 
 
 class SampleOutput(serializers.ModelSerializer[Sample]):

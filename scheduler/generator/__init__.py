@@ -8,9 +8,11 @@ from uuid import UUID
 from scheduler.catalogue import Catalogue
 from scheduler.jobformat.model import JobDocument
 from scheduler.jobformat.problems import Problems
+from scheduler.jobformat.unused import refuse_misspelt
 
 from .expand import Earlier, Expander
 from .late import Settled, settle
+from .offers import find
 from .rows import Expansion, SampleRow, StepRow, TaskRow
 from .workflow import keys_of
 
@@ -38,7 +40,12 @@ def expand(
     """
     keys = keys_of(document)
     problems.task_keys = keys
-    return Expander(document, catalogue, job_id, keys, problems, earlier or {}, by_hand=by_hand).expand()
+    expansion = Expander(document, catalogue, job_id, keys, problems, earlier or {}, by_hand=by_hand).expand()
+    if not problems and (document.parameters or not isinstance(document.samples, int | None)):
+        offers = [find(catalogue, entry.task) for entry in document.workflow]
+        taken = [name for offer in offers if offer is not None for name in offer.parameters]
+        refuse_misspelt(document.normalised(), taken, problems)
+    return expansion
 
 
 def generate(

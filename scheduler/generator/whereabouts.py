@@ -73,8 +73,41 @@ def _displaced(offer: Offer, where: Whereabouts) -> str:
     )
     fitting = [name for name in catalogue.task_names if _brings(find(catalogue, name), where, offer.sample_from)]
     own = [name for name in fitting if name.startswith(f"{offer.instance}.")]
-    hint = f" Put {listed((own or fitting)[:3])} before it." if fitting else ""
+    if fitting:
+        hint = f" Put {listed((own or fitting)[:3])} before it."
+    else:
+        hint = _way(catalogue, where, offer.sample_from)
     return f"`{offer.name}` takes the sample from `{offer.sample_from}`, but it {here}.{hint}"
+
+
+def _way(catalogue: Catalogue, where: Whereabouts, target: str | None) -> str:
+    """Say how a sample gets to a place to which no single task brings it from where it is."""
+    bringing = [name for name in catalogue.task_names if _brings_from_anywhere(find(catalogue, name), target)]
+    if not bringing:
+        return ""
+    if where.exists:
+        return f" {listed(bringing[:3])} {'brings' if len(bringing) == 1 else 'bring'} it there."
+    ways = []
+    for name in bringing:
+        offer = find(catalogue, name)
+        stands = None if offer is None else offer.sample_from
+        if stands is None:
+            continue
+        if catalogue.places[stands].storage:
+            ways.append(f"`{name}` before it, and say in `samples` where the sample stands (`from`)")
+            continue
+        making = [made for made in catalogue.task_names if _makes_at(find(catalogue, made), stands)]
+        if making:
+            ways.append(f"{listed(making[:3])} and later `{name}` before it")
+    return f" Put {', or '.join(dict.fromkeys(ways[:3]))}." if ways else ""
+
+
+def _brings_from_anywhere(offer: Offer | None, target: str | None) -> bool:
+    return offer is not None and _brings(offer, Whereabouts(True, [offer.sample_from or ""]), target)
+
+
+def _makes_at(offer: Offer | None, place: str) -> bool:
+    return _brings(offer, Whereabouts(), place)
 
 
 def _brings(offer: Offer | None, where: Whereabouts, target: str | None) -> bool:

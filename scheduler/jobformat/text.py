@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from .problems import JobRefused, Path, Problem, pointer, spoken
+from .yamlwords import explained
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -172,12 +173,10 @@ class _Composer:
 
     def _unreadable(self, error: yaml.MarkedYAMLError) -> NoReturn:
         mark = error.problem_mark or error.context_mark
-        line = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = error.problem or error.context or "this is not YAML"
-        line_text = self._text.splitlines()[mark.line : mark.line + 1] if mark else []
-        tab = any(text[: len(text) - len(text.lstrip())].count("\t") for text in line_text)
-        hint = "; indent with spaces, not with tabs" if tab else ""
-        _refuse((), f"{line}{problem}{hint}.")
+        if mark is None:
+            _refuse((), f"The job is not valid YAML: {problem}.")
+        _refuse((), explained(self._text.splitlines(), mark.line, mark.column, problem))
 
 
 def _sign(event: Any) -> str:

@@ -11,11 +11,11 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
+from modules.contract.units import canonical
+
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", re.DOTALL)
 _UNIT = re.compile(r"[A-Za-zµμ°Ω%][A-Za-zµμ°Ω%0-9_ /*·^.²³⁻¹()-]{0,39}")
 _BIG_EXPONENT = re.compile(r"(\*\*|\^)\s*[-(]*\s*\d{2,}|\d{3,}|(\*\*|\^)[^*^]*(\*\*|\^)")
-_SPELLINGS = str.maketrans({"μ": "µ", "·": "*"})
-_SAME = {"°C": "degC", "celsius": "degC", "uL": "µL", "ul": "µL", "µl": "µL", "ml": "mL", "": "1"}
 _EXAMPLES = {
     "µL": "1200 µL", "mL": "1.2 mL", "µL/s": "200 µL/s", "s": "5 min", "degC": "25 °C", "mM": "10 mM",
     "rpm": "1000 rpm", "nm": "300 nm",
@@ -66,12 +66,6 @@ def split(text: str) -> tuple[float | None, str]:
 def example(unit: str) -> str:
     """Return a text with a unit of this kind."""
     return _EXAMPLES.get(unit, f"10 {unit}" if unit not in ("", "1") else "10")
-
-
-def canonical(unit: str) -> str:
-    """Return the usual spelling of a unit."""
-    unit = unit.strip().translate(_SPELLINGS)
-    return _SAME.get(unit, unit)
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ without the job becoming possible is the conflict. Every proposal is planned and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -281,7 +282,7 @@ def _proposal(room: _Room, rules: tuple[Rule, ...], excess: int = 0) -> str:
                 continue
             if rule.kind == "window":
                 first, _, second, _ = rule.name.split("|")
-                to, was = say_duration(value, tick), say_duration(rule.value, tick)
+                to, was = say_duration(_said(value, tick), tick), say_duration(rule.value, tick)
                 return f"works if the window from {first} to {second} is {to} instead of {was}"
             return f"works if the deadline is {say_duration(value - rule.value, tick)} later"
         if room.trials([rule]).verified(room.job):
@@ -292,6 +293,11 @@ def _proposal(room: _Room, rules: tuple[Rule, ...], excess: int = 0) -> str:
             }
             return f"works if {what[rule.kind]}"
     return ""
+
+
+def _said(value: int, tick: float) -> int:
+    """Return a length in ticks that can be said in whole minutes and is not shorter, so that it works as it is said."""
+    return value if value * tick < 90 else math.ceil(math.ceil(value * tick / 60 - 1e-9) * 60 / tick)
 
 
 def _least(room: _Room, rule: Rule, excess: int) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from scheduler.planning.codec import to_data
+from scheduler.planning.problem import Problem
 from scheduler.process.improve import spawn
 from scheduler.process.plan import Plan
 
@@ -24,7 +25,7 @@ log = structlog.get_logger("octolab.scheduler")
 
 NICENESS = 3
 KILL_S = 20.0
-IDLE_S = 600.0
+_WARM_UP = "warm up"
 SNAPSHOT_S = 1.0
 """A copy of the plan is good for so long (real seconds), if nothing has changed that could be planned otherwise."""
 
@@ -46,7 +47,8 @@ class Advisor:
         self._asked: dict[str, float] = {}
         self._seen = -1
         self._sent_s = 0.0
-        self._last_s = 0.0
+        self.warm = threading.Event()
+        """Set when the child has answered for the first time: it has loaded its solvers."""
 
     def ask(self, question: Mapping[str, Any], plan: Plan, now_s: float) -> None:
         """Pass a question on, with the plan in force if the child does not know it yet."""
@@ -62,8 +64,12 @@ class Advisor:
     def pass_on(self, question: Mapping[str, Any]) -> None:
         """Pass on a question that needs no plan."""
         self._start()
-        self._asked[str(question["id"])] = self._last_s = time.monotonic()
+        self._asked[str(question["id"])] = time.monotonic()
         self._lines.put(json.dumps(question))
+
+    def warm_up(self) -> None:
+        """Have the child load its solvers, so that nobody's question waits for that."""
+        self.pass_on({"id": _WARM_UP, "ask": "feasible", "job": to_data(Problem((), ()))})
 
     def forget(self) -> None:
         """Have the plan sent again with the next question: it was read anew."""
@@ -75,16 +81,15 @@ class Advisor:
         while not self._answers.empty():
             answer = self._answers.get_nowait()
             self._asked.pop(str(answer.get("id")), None)
-            found.append(answer)
+            if answer.get("id") != _WARM_UP:
+                found.append(answer)
         return found
 
     def look(self) -> None:
-        """End a child that takes too long, or that nobody asks anything."""
+        """End a child that takes too long."""
         clock_s = time.monotonic()
         if self._asked and clock_s - min(self._asked.values()) > KILL_S:
             log.warning("the advisor takes too long and is ended")
-            self.stop()
-        elif self._child is not None and not self._asked and clock_s - self._last_s > IDLE_S:
             self.stop()
 
     def stop(self) -> None:
@@ -129,6 +134,7 @@ class Advisor:
             for line in child.stdout:
                 if child is self._child:
                     self._answers.put(json.loads(line))
+                    self.warm.set()
                     self._on_answer()
         except ValueError:
             # Closed by `stop` while reading.

@@ -7,10 +7,13 @@ themselves, or an exact search in the planner process that leaves no doubt.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+from octolab import later
 from scheduler.catalogue import Catalogue
 from scheduler.generator import Expansion
 from scheduler.generator.rows import StepRow
@@ -31,7 +34,12 @@ PROOF_S = 3.0
 """How long (real seconds) a proof is waited for; without one the job is accepted."""
 MOST_KNOWN = 500
 
+UNANSWERED_S = 5.0
+"""Who has not answered is not asked about the same for so long (real seconds)."""
+
 _possible: OrderedDict[Any, None] = OrderedDict()
+_said: OrderedDict[Any, tuple[dict[str, Any] | None, float]] = OrderedDict()
+"""What the planner process has said of a shape, and when."""
 
 
 def check_feasible(expansion: Expansion, catalogue: Catalogue, problems: Problems) -> None:
@@ -51,14 +59,34 @@ def check_feasible(expansion: Expansion, catalogue: Catalogue, problems: Problem
         if MaskingTable(problem).place_job(job.id) is None:
             _remember(shape)
             return
-        proof = ask({"ask": "feasible", "problem": to_data(problem)}, PROOF_S)
-        if proof is None or not proof.get("infeasible"):
+        proof = _proof(shape, {"ask": "feasible", "problem": to_data(problem)})
+        if proof is None:
+            return
+        if not proof.get("infeasible"):
+            _remember(shape)
             return
     found = explain_infeasible(Problem((), problem.devices, problem.resources, tick=problem.tick), job)
     if found is None:
         _remember(shape)
         return
     _tell(found, {name: step for step, name in zip(steps, names.values(), strict=True)}, problems)
+
+
+def _proof(shape: Any, question: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the planner process says; None if it does not in time. In the web no thread waits for it."""
+    said, at_s = _said.get(shape, (None, float("-inf")))
+    if said is not None or time.monotonic() - at_s < UNANSWERED_S:
+        return said
+    if not later.may_wait():
+        return ask(question, PROOF_S)
+
+    async def wait() -> None:
+        # It blocks, but needs no database: any thread will do.
+        _said[shape] = await asyncio.to_thread(ask, question, PROOF_S), time.monotonic()
+        while len(_said) > MOST_KNOWN:
+            _said.popitem(last=False)
+
+    raise later.NotYetKnown(wait)
 
 
 def _remember(shape: Any) -> None:

@@ -33,7 +33,9 @@ from users.permissions import my_project
 
 from .approval import check_rules, tell_operators, why_approval
 from .campaigns import check_campaign
+from .exclusions import check_windows
 from .feasible import check_feasible
+from .hours import check_hours
 from .limits import check_limits
 from .rows import insert
 from .sources import check_places, claim_places, earlier_samples, member_names
@@ -217,7 +219,10 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None, *, m
         check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
-        check_feasible(expansion, catalogue, problems)
+        check_hours(expansion, catalogue, problems)
+        check_windows(document, expansion, problems)
+        if not problems:
+            check_feasible(expansion, catalogue, problems)
         _check_stocks(expansion.consumption(), problems)
     problems.refuse()
     if chosen is None:

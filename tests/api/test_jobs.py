@@ -46,7 +46,10 @@ def test_submit_answers_at_once_with_the_job(ann: Person) -> None:
     assert Job.objects.get().steps.count() == shown["steps_total"] == 1
 
 
-@pytest.mark.parametrize("media_type", ["application/yaml", "application/yaml; charset=utf-8"])
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/yaml", "application/yaml; charset=utf-8", "text/yaml", "application/x-yaml", "text/x-yaml"],
+)
 def test_submit_takes_yaml(ann: Person, media_type: str) -> None:
     text = "name: Nothing\nworkflow:\n  - task: virtual.noop\n"
     response = ann.client.generic("POST", URL, text, media_type)
@@ -242,3 +245,30 @@ def test_json_bodies_are_read_strictly(ann: Person) -> None:
         assert response.status_code in {400, 422}, text
         assert json.loads(response.content)["detail"]
     assert ann.client.generic("POST", URL, "<job/>", "text/xml").status_code == 415
+
+
+def test_pages_walk_the_whole_list_once_while_jobs_arrive(ann: Person) -> None:
+    there = [submit(ann, {**NOOP, "name": f"job {number}"}).json()["id"] for number in range(7)]
+    found: list[str] = []
+    address: str | None = f"{URL}?limit=2&text=job"
+    while address is not None:
+        shown = ann.client.get(address).json()
+        found += [job["id"] for job in shown["results"]]
+        address = shown["next"]
+        submit(ann, {**NOOP, "name": "job that has just arrived"})
+    assert found == there[::-1]
+
+
+def test_what_nothing_uses_is_accepted_with_a_warning(ann: Person) -> None:
+    samples = {"sweep": {"colour": ["red", "blue"], "t": ["1 s"]}}
+    workflow = [
+        {"task": "virtual.enter"},
+        {"task": "virtual.occupy", "with": {"time": "$t"}},
+        {"task": "virtual.leave"},
+    ]
+    job = {"name": "N", "samples": samples, "workflow": workflow}
+    for answer in (submit(ann, job), ann.client.post(f"{URL}/preview", job, content_type="application/json")):
+        [warning] = answer.json()["warnings"]
+        assert warning["path"] == "/samples/sweep/colour"
+        assert "Nothing uses `colour`" in warning["message"]
+    assert submit(ann).json()["warnings"] == []

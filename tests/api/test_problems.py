@@ -27,13 +27,37 @@ def check(response: Any, status: int) -> dict[str, Any]:
 def test_an_unknown_address(world: World) -> None:
     check(world.owner.client.get("/api/v1/nothing"), 404)
     check(world.owner.client.get("/api/v2/jobs"), 404)
-    check(world.owner.client.get("/api/v1/jobs/"), 404)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1"])
+def test_a_trailing_slash_is_told(world: World, path: str) -> None:
+    for method in ("GET", "POST"):
+        problem = check(world.owner.client.generic(method, f"{path}/"), 404)
+        assert problem["detail"] == f"No address of the API ends with a slash. Try {path}."
+    assert world.owner.client.get(path).status_code == 200
+
+
+def test_the_index_leads_somewhere(world: World) -> None:
+    links = world.anonymous.client.get("/api/v1").json()["links"]
+    assert {"jobs", "openapi", "job_schema", "health"} <= links.keys()
+    for address in links.values():
+        assert world.owner.client.get(address).status_code in {200, 405}, address
+
+
+def test_the_types_of_a_body_that_are_taken_are_named(world: World) -> None:
+    response = world.owner.client.post("/api/v1/jobs", "x", content_type="text/csv")
+    problem = check(response, 415)
+    assert "'text/csv' is not taken here" in problem["detail"]
+    for taken in ("application/json", "application/yaml", "text/yaml"):
+        assert taken in problem["detail"]
+        assert taken in response.headers["Accept"]
 
 
 def test_a_method_that_is_not_taken(world: World) -> None:
     response = world.owner.client.put("/api/v1/jobs")
     check(response, 405)
-    assert response.headers["Allow"] == "GET, POST"
+    assert response.headers["Allow"] == "GET, HEAD, POST"
+    assert world.owner.client.head("/api/v1/jobs").status_code == 200
     check(world.owner.client.options("/api/v1/jobs"), 405)
     check(world.owner.client.generic("TRACE", "/api/v1/jobs"), 405)
 

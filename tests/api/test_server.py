@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import redis
 
 from modules.contract.messages import EVENTS_BELL
 from octolab.bench import submit
+from scheduler.services.placement import PREVIEWS, reply_key
 from tests.services import MongoServer, RedisServer
 from tests.web import LARGE, WebServer
 
@@ -256,3 +258,40 @@ def test_a_path_that_looks_like_a_host_leads_nowhere(server: WebServer, ann: htt
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 404")
     assert b"\nlocation:" not in answer.lower()
+
+
+def without_room(minutes: int) -> dict[str, Any]:
+    """Return a job that only a proof can refuse: two tasks on one device must follow a third at once."""
+    window = f"{minutes} min"
+
+    def occupy(device: int, time: str, **more: Any) -> dict[str, Any]:
+        return {"task": "virtual.occupy", "with": {"time": time, "devices": [f"virtual_{device}"]}, **more}
+
+    workflow = [
+        occupy(1, "1 min", id="make"),
+        occupy(2, "100 min", id="one", needs=["make"], within=window),
+        occupy(2, "100 min", id="two", needs=["make"], within=window),
+    ]
+    return {"name": "No room", "workflow": workflow}
+
+
+def test_no_thread_waits_for_a_proof(server: WebServer, ann: httpx.Client) -> None:
+    """The test plays the scheduler: it answers when more have asked than the server has threads."""
+    scheduler = redis.Redis.from_url(server.environment["OCTOLAB_REDIS_URL"])
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(ann.post, "/jobs", json=without_room(minutes)) for minutes in (1, 2, 3)]
+        asked = []
+        while len(asked) < len(answers):
+            found: Any = scheduler.blpop([PREVIEWS], timeout=20)
+            assert found, f"only {len(asked)} requests could wait at the same time"
+            question = json.loads(found[1])
+            if question.get("ask") == "feasible":
+                asked.append(question)
+        for question in asked:
+            scheduler.rpush(reply_key(question["id"]), json.dumps({"infeasible": True}))
+        assert {answer.result().status_code for answer in answers} <= {202, 422}
+        last = pool.submit(ann.post, "/jobs", json=without_room(4))
+        question = json.loads(scheduler.blpop([PREVIEWS], timeout=20)[1])  # type: ignore[index]
+        scheduler.rpush(reply_key(question["id"]), json.dumps({"infeasible": True}))
+        assert last.result().status_code == 422
+        assert ann.post("/jobs", json=without_room(4)).status_code == 422, "what is proven is known"

@@ -157,6 +157,22 @@ def test_a_zip_of_unequal_lengths_and_too_many_samples() -> None:
     }
 
 
+# --- parameters that nothing uses
+
+
+@pytest.mark.parametrize(
+    ("samples", "path", "sentence"),
+    [
+        ({"sweep": {"agno": ["1 mL", "2 mL"]}}, "/samples/sweep/agno", "Nothing uses `agno`, but the workflow refers to `$agno3`. Did you mean that? Use one name."),
+        ({"sweep": {"agno3": ["1 mL"], "Volume": [1, 2]}}, "/samples/sweep/Volume", "Nothing uses `Volume`. If it is meant for the parameter `volume` of a task, write `volume: $Volume` in the task's `with`."),
+        ([{}, {"with": {"agnoo3": "2 mL"}}, {"with": {"agnoo3": 5}}], "/samples/1/with/agnoo3", "Nothing uses `agnoo3`, but the workflow refers to `$agno3`. Did you mean that? Use one name."),
+    ],
+)  # fmt: skip
+def test_a_name_that_nothing_uses_and_that_is_nearly_another(samples: Any, path: str, sentence: str) -> None:
+    problems = refused([*MADE, add(volume="$agno3")], samples=samples, parameters={"agno3": "1 mL"})
+    assert problems == {path: sentence}
+
+
 # --- references
 
 
@@ -237,6 +253,13 @@ def test_there_is_no_sample_yet() -> None:
         "/workflow/0": "`batch_synthesis.add` takes the sample from `batch_synthesis.vial_slot`, but it "
         "does not exist yet. Put `batch_synthesis.prepare` before it."
     }
+
+
+def test_what_would_bring_the_sample_is_named_though_it_takes_two_tasks() -> None:
+    told = refused([{"task": "uv_vis.measure"}])["/workflow/0"]
+    assert told.startswith("`uv_vis.measure` takes the sample from `vial_holder`, but it does not exist yet. Put ")
+    assert "`batch_synthesis.prepare` and later `batch_synthesis.react` before it" in told
+    assert "`uv_vis.fetch` before it, and say in `samples` where the sample stands (`from`)" in told
 
 
 def test_the_sample_stands_elsewhere() -> None:

@@ -91,7 +91,7 @@ def furnace(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def furnace_lab(tmp_path: Path, furnace: Any) -> Catalogue:
     path = tmp_path / "lab.toml"
-    path.write_text('name = "Furnace"\n' + blocks(MODULE, "toml")[0])
+    path.write_text(blocks(MODULE, "toml")[0])
     lab: Lab = load(path)
     section = lab.modules["furnace"]
     return Catalogue(lab, {"furnace": furnace.manifest(section.options)})
@@ -104,12 +104,12 @@ def test_a_module_of_somebody_else_needs_no_change_here(tmp_path: Path, furnace:
     (job,) = blocks(MODULE, "yaml")
     expansion = generate(parse(job), known, UUID(int=0))
     assert [(s.name, s.duration_s, s.block == s.id) for s in expansion.steps if not s.dormant] == [
-        ("ramp", 9360.0, True),
-        ("hold", 7200.0, False),
+        ("ramp", 920.0, True),
+        ("hold", 3600.0, False),
         ("clear", 60.0, True),
     ]
-    with pytest.raises(JobRefused, match="1200 °C is too much: 50 °C to 1100 °C is possible"):
-        generate(parse(job.replace("800", "1200")), known, UUID(int=0))
+    with pytest.raises(JobRefused, match="400 °C is too much: 50 °C to 300 °C is possible"):
+        generate(parse(job.replace("250", "400")), known, UUID(int=0))
 
 
 def test_the_shipped_labs_are_named() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scheduler import catalogue
 from scheduler.models import Job, Step
 from scheduler.planning.codec import from_data
 from scheduler.planning.problem import Problem
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.django_db
 def ann(open_lab: Callable[[str], None]) -> Person:
     open_lab("virtual")
     service._possible.clear()
+    service._said.clear()
     return person("ann")
 
 
@@ -47,9 +50,9 @@ def test_a_window_that_is_too_short_is_refused_with_a_repair_that_works(ann: Per
     answer = post(ann, chain("5 min"))
     assert answer.status_code == 422, answer.content
     [error] = answer.json()["errors"]
-    assert error["path"] == "/workflow/2/within"
-    assert "at most 5 min may pass" in error["message"]
-    found = re.search(r"It works if the window .* is (\d+) min instead of 5 min", error["message"])
+    assert error["path"] == "/workflow/2/within/make"
+    assert "At most 5 min may pass after the end of `make`, but `wash` must be done between" in error["message"]
+    found = re.search(r"Write (\d+) min or more", error["message"])
     assert found is not None, error["message"]
     assert found[1] == "12"
     assert not Job.objects.exists()
@@ -89,3 +92,45 @@ def test_a_shape_that_was_possible_is_not_looked_at_again(ann: Person, monkeypat
     monkeypatch.setattr(service, "MaskingTable", None)
     assert post(ann, chain("20 min")).status_code == 202
     assert post(ann, [occupy("1 min")]).status_code == 202
+
+
+def test_a_window_around_a_long_task_is_refused_for_many_samples_and_behind_what_is_measured_first(
+    open_lab: Callable[[str], None],
+) -> None:
+    open_lab("silver")
+    bea = person("bea")
+    workflow = [
+        {"task": "batch_synthesis.prepare"},
+        {"task": "batch_synthesis.add", "with": {"solution": "Citrate", "volume": "1 mL"}},
+        {"task": "batch_synthesis.react", "with": {"time": "1 h"}},
+        {"id": "look", "task": "uv_vis.measure", "within": {"prepare": "10 min"}},
+        {"task": "uv_vis.measure", "with": {"wavelength_start": "$look.peak_nm"}},
+    ]
+    answer = post(bea, workflow, samples=6)
+    assert answer.status_code == 422, answer.content
+    [error] = answer.json()["errors"]
+    assert error["path"] == "/workflow/3/within/prepare"
+    found = re.search(r"`add` and `react` must be done between, .* Write (\d+ min) or more", error["message"])
+    assert found is not None, error["message"]
+    workflow[3]["within"] = {"prepare": found[1]}
+    assert post(bea, workflow, samples=1).status_code == 202
+
+
+def test_a_step_that_is_longer_than_anybody_is_there(
+    open_lab: Callable[[str], None], settings: Any, tmp_path: Path
+) -> None:
+    open_lab("silver")
+    text = settings.LAB_FILE.read_text().replace(
+        'title = "Whoever is on duty"', 'title = "Whoever is on duty"\nhours = "Mon-Fri 09:00-12:00, Fri 12:00-13:00"'
+    )
+    settings.LAB_FILE = tmp_path / "lab.toml"
+    settings.LAB_FILE.write_text(text)
+    catalogue.forget()
+    bea = person("bea")
+    ask = {"task": "people.do", "with": {"instruction": "Watch it."}}
+    answer = post(bea, [ask, {**ask, "with": {"instruction": "Watch it.", "time": "5 h"}}])
+    assert answer.status_code == 422, answer.content
+    [error] = answer.json()["errors"]
+    assert error["path"] == "/workflow/1"
+    assert "busy for 300 min, but `operator` is there for at most 240 min at a stretch" in error["message"]
+    assert post(bea, [ask, {**ask, "with": {"instruction": "Watch it.", "time": "4 h"}}]).status_code == 202

@@ -129,3 +129,23 @@ def test_parsed_data_is_bounded_too() -> None:
     ]:
         with pytest.raises(JobRefused, match=sentence):
             read(data)
+
+
+@pytest.mark.parametrize(
+    ("document", "place", "advice"),
+    [
+        ("name: x\n workflow:\n  - task: a", "Line 2, column 10 (`workflow:`)", "indented by 1 space, the one before by 0"),
+        ("name: x\nworkflow:\n\t- task: a", "Line 3, column 1 (`- task: a`)", "spaces, not with tabs"),
+        ("a:\n  - b: 1\n   c: 2", "Line 3, column 4 (`c: 2`)", "indented by 3 spaces, the one before by 2"),
+        ("a:\n  - b: 1\n - c: 2", "Line 3, column 2 (`- c: 2`)", "Indent what belongs together by equally many spaces"),
+        ("name: a: b", "Line 1, column 8 (`name: a: b`)", "put a text that holds a colon in quotes"),
+        ("name: 'abc\nx: 2\n", "Line 2, column 5 (`x: 2`)", "must be closed"),
+        ("name: [a, b\nworkflow: 1", "Line 2, column 9 (`workflow: 1`)", "close the bracket"),
+        ("name: x\nworkflow\n  - a: 1", "Line 3, column 6 (`- a: 1`)", "The line before, `workflow`, lacks its colon"),
+        ("name: @x", "Line 1, column 7 (`name: @x`)", "in quotes"),
+    ],
+)  # fmt: skip
+def test_wrong_yaml_is_told_with_the_line_and_the_way_out(document: str, place: str, advice: str) -> None:
+    told = refusal(document)
+    assert told.startswith(place)
+    assert advice in told

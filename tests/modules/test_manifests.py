@@ -12,10 +12,10 @@ import pytest
 from modules.contract.arithmetic import ExpressionError
 from modules.contract.lab import LabFileError, load
 from modules.contract.manifest import Manifest
+from modules.contract.units import canonical
 from scheduler.generator import StepRow, generate
 from scheduler.generator.offers import find
 from scheduler.jobformat import parse
-from scheduler.jobformat.units import canonical
 from tests.jobs.lab import LABS, catalogue, example
 
 SHIPPED = ("modules.batch_synthesis", "modules.uv_vis", "modules.virtual")

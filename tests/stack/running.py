@@ -21,7 +21,9 @@ WITHIN_S = 180.0
 class RunningStack:
     """A started stack and what it prints."""
 
-    def __init__(self, data: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *arguments: str, environment: dict[str, str] | None = None, directory: Path = ROOT
+    ) -> None:
         self.data = data
         self.output_file = data.with_name(f"{data.name}.out")
         servers = ("OCTOLAB_DATABASE_URL", "OCTOLAB_MONGO_URL", "OCTOLAB_REDIS_URL", "OCTOLAB_SECRET_KEY")
@@ -30,7 +32,7 @@ class RunningStack:
         with self.output_file.open("w") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=directory,
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,

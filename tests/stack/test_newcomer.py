@@ -99,6 +99,13 @@ def test_a_second_start_goes_on_with_the_same_lab(once: RunningStack) -> None:
         again.until_it_says("Submitted silver-nanoparticles.yaml")
         assert "shown this once" not in again.output
         again.until_it_says("keeps running until Ctrl-C")
+        command = re.search(r"for a new password:\n +(.+ changepassword demo)", again.output)
+        assert command
+        # Without a terminal it reads what stands in for one.
+        typed = subprocess.run(
+            command[1], shell=True, cwd=ROOT, input="Seven-grey-herons\n" * 2, text=True, start_new_session=True
+        )
+        assert typed.returncode == 0
         started = descendants(again.process.pid)
         assert len(started) >= 8
         assert again.stop() == 0
@@ -129,9 +136,18 @@ def test_processes_know_no_more_than_they_need(tmp_path: Path) -> None:
         assert left_alive(started) == set()
 
 
-def test_a_lab_that_does_not_offer_the_demo_refuses_it(tmp_path: Path) -> None:
-    lab = Path(__file__).parents[2] / "octolab" / "labs" / "virtual.toml"
-    stack = RunningStack(tmp_path / "data", "--once", "--port", "0", "--lab", str(lab))
+VIRTUAL = ROOT / "octolab" / "labs" / "virtual.toml"
+
+
+def test_another_lab_is_shown_with_an_example_that_fits_it(tmp_path: Path) -> None:
+    stack = RunningStack(tmp_path / "data", "--once", "--port", "0", "--lab", str(VIRTUAL), "--scale", SCALE)
+    assert stack.wait() == 0, stack.output
+    assert "Submitted virtual.yaml" in stack.output
+
+
+def test_a_lab_that_does_not_offer_the_job_refuses_it(tmp_path: Path) -> None:
+    job = ROOT / "octolab" / "examples" / "silver-nanoparticles.yaml"
+    stack = RunningStack(tmp_path / "data", "--once", "--port", "0", "--lab", str(VIRTUAL), "--job", str(job))
     assert stack.wait() == 1
     assert "The lab does not take silver-nanoparticles.yaml" in stack.output
     assert "batch_synthesis" in stack.output

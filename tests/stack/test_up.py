@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from octolab.stack.example import fitting_example
 from octolab.stack.options import parse
 from octolab.stack.secret_files import secret_file
+from octolab.stack.words import manage
 
 from .processes import ROOT
 
@@ -85,3 +87,27 @@ def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(first) == 64
     assert path.stat().st_mode & 0o777 == 0o600
     assert secret_file(tmp_path / "secrets", "other").read_text() != first
+
+
+def test_commands_to_copy_work_from_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(ROOT / ".venv" / "bin" / "python"))
+    monkeypatch.chdir(ROOT)
+    assert manage(ROOT / "var", "changepassword", "demo") == ".venv/bin/python manage.py changepassword demo"
+    other = tmp_path / "my data"
+    assert manage(other, "migrate") == f"OCTOLAB_DATA_ROOT='{other}' .venv/bin/python manage.py migrate"
+    monkeypatch.chdir(tmp_path)
+    assert manage(ROOT / "var", "migrate") == f"{ROOT}/.venv/bin/python {ROOT}/manage.py migrate"
+
+
+@pytest.mark.parametrize(
+    ("modules", "example"),
+    [
+        (["uv_vis", "batch_synthesis", "people"], "silver-nanoparticles.yaml"),
+        (["virtual"], "virtual.yaml"),
+        (["uv_vis"], "uv-only.yaml"),
+        (["mine"], None),
+    ],
+)
+def test_the_demo_is_an_example_that_fits_the_lab(modules: list[str], example: str | None) -> None:
+    found = fitting_example(modules)
+    assert (found and found.name) == example

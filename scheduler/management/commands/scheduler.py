@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -20,6 +21,9 @@ from scheduler.process.leader import POLL_S, Leadership, LeadershipLostError
 from scheduler.process.loop import Scheduler
 
 log = structlog.get_logger("octolab.scheduler")
+
+WARM_WITHIN_S = 10.0
+"""The scheduler calls itself ready after so long (real seconds), even if it cannot answer all questions yet."""
 
 
 class Command(BaseCommand):
@@ -50,13 +54,20 @@ class Command(BaseCommand):
         stop.scheduler = scheduler
         try:
             if not stop.asked:
-                announce_ready(f"policy {policy}")
+                scheduler.advisor.warm_up()
+                # It leads at once; who waits for it to be ready waits for the answers to questions too.
+                threading.Thread(target=_announce, args=(scheduler.advisor.warm, policy), daemon=True).start()
                 scheduler.run()
         except LeadershipLostError as error:
             raise CommandError(f"another scheduler has taken over: {error}") from error
         leadership.release()
         connection.close()
         log.info("stopped")
+
+
+def _announce(warm: threading.Event, policy: str) -> None:
+    warm.wait(WARM_WITHIN_S)
+    announce_ready(f"policy {policy}")
 
 
 class _Stop:
