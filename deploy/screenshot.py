@@ -16,6 +16,8 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "images" / "job.png"
 READY_WITHIN_S = 300.0
+WIDTH_PX = 1280
+MARGIN_PX = 24
 
 
 def main() -> int:
@@ -58,7 +60,7 @@ def _until_done(stack: subprocess.Popen[bytes], output: Path) -> str:
 def _photograph(chromium: str, address: str, password: str, job: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, device_scale_factor=1.5)
+        page = browser.new_page(viewport={"width": WIDTH_PX, "height": 900}, device_scale_factor=1.5)
         page.goto(f"{address}/login")
         page.fill("input[name=username]", "demo")
         page.fill("input[name=password]", password)
@@ -68,7 +70,9 @@ def _photograph(chromium: str, address: str, password: str, job: str) -> None:
         page.wait_for_load_state("load")
         page.wait_for_timeout(1500)
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURE, full_page=True)
+        table = page.locator("#job-results table").first
+        bottom = table.evaluate("table => table.getBoundingClientRect().bottom") + MARGIN_PX
+        page.screenshot(path=PICTURE, full_page=True, clip={"x": 0, "y": 0, "width": WIDTH_PX, "height": bottom})
         browser.close()
 
 

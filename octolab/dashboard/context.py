@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from octolab import labtime
+from users.accounts.adapter import may_sign_up
 
 from .thelab import the_lab
 
@@ -16,23 +17,29 @@ PAGES = (
     ("submit", "Submit"),
     ("what-if", "What if"),
     ("predictions", "Predictions"),
-    ("accounting", "Use"),
+    ("accounting", "Usage"),
     ("operator", "Operator"),
     ("admin-people", "Admin"),
 )
 
 
 def lab(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: the lab's name, whether it is simulated, and the pages that the user may open."""
+    """Context processor: the lab's name, whether it is simulated, and the pages that the user may open.
+
+    Who is not signed in learns only whether the lab lets anybody make an account.
+    """
     user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
+    if user is None:
         return {}
+    if not user.is_authenticated:
+        return {"may_sign_up": may_sign_up(request)}
     operator = user.operates()
     hidden = {name for name, may in (("operator", operator), ("admin-people", user.is_lab_admin)) if not may}
     clock = labtime.clock()
     match = request.resolver_match
     return {
         "lab_name": the_lab().name,
+        "lab_zone": the_lab().timezone,
         "simulated": the_lab().simulated,
         "scale": f"{clock.scale if clock else the_lab().clock.scale:g}",
         "operator": operator,

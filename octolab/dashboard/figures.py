@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-COLOURS = 8
+COLOURS = 10
 """Number of series colours in the style sheet, ``s0`` …"""
 
 
@@ -110,7 +110,7 @@ def timeline(
     high = max(max(bar.end_s for bar in bars), low + 1)
     if low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
         low, high = min(low, now_s), max(high, now_s)
-    left, row_height, top = 8 + 6.3 * max(len(row.label) for row in rows), 24, 22
+    left, row_height, top = 14 + 6.4 * max(len(row.label) for row in rows), 24, 22
     left = min(left, 260)
     height = top + row_height * len(rows) + 6
     scale = (width - left - 12) / (high - low)
@@ -141,7 +141,8 @@ def timeline(
             f"{x(now_s):.1f}", top - 4, height - 4,
         )  # fmt: skip
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">{}{}{}</svg>',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">'
+        "{}{}{}</svg></div>",
         width, height, grid, format_html_join("", "{}", ((part,) for part in drawn)), now_line,
     )  # fmt: skip
 
@@ -229,7 +230,8 @@ def chart(
             )
         )
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">{}</svg>{}',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">'
+        "{}</svg></div>{}",
         width, height, y_title, x_title, format_html_join("", "{}", ((part,) for part in parts)),
         legend([curve.label for curve in curves]),
     )  # fmt: skip
@@ -285,7 +287,7 @@ def outcomes(rows: Sequence[Outcome], y_title: str, width: int = 1160, height: i
         (top + height - bottom) / 2, y_title,
     )  # fmt: skip
     return format_html(
-        '<svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg></div>',
         width, height, y_title, grid, drawn, label,
     )  # fmt: skip
 

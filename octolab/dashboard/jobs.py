@@ -24,6 +24,7 @@ from .plan import extent, job_timeline
 from .questions import questions
 from .results import job_figures_and_table
 from .submission import examples, look_at, submit_text
+from .thelab import device_title
 
 PAGE = 50
 LOG_ENTRIES = 200
@@ -139,7 +140,7 @@ def _running_step(step: Step) -> dict[str, Any]:
         "state": step.state,
         "person": step.person,
         "title": f"{step.task_name} · {step.name}",
-        "where": " · ".join([*samples, *step.devices]),
+        "where": " · ".join([*samples, *map(device_title, step.devices)]),
         "attended": step.action is not None,
         "until": until,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +14,11 @@ from scheduler.services import versions
 from scheduler.states import STEP_FINAL, StepState
 
 from . import figures
-from .thelab import lab_clock, local_time
+from .thelab import device_title, lab_clock, local_time
 
 HORIZON_STEPS = 3000
 RECENT_S = 3600.0
+_NUMBERED = re.compile(r"_\d+$")
 
 
 def lab_plan(user: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
     return {
         "figure": figures.timeline(
-            [figures.Row(d, bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+            [figures.Row(device_title(d), bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
         ),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
@@ -65,7 +67,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
 
 
 def job_timeline(job: Job) -> dict[str, Any]:
-    """Return a job's steps as a picture, a row for each sample, a colour for each task."""
+    """Return a job's steps as a picture: a row for each sample, a colour for each task and its repeats."""
     now_s = lab_clock().now()
     steps = list(
         job.steps.prefetch_related("members__task", "members__sample")
@@ -80,7 +82,7 @@ def job_timeline(job: Job) -> dict[str, Any]:
             continue
         start_s, end_s = extent(step, now_s)
         for member in step.members.all():
-            number = keys.setdefault(member.task.key, len(keys))
+            number = keys.setdefault(_kind(member.task.key), len(keys))
             css = f"s{number % figures.COLOURS}"
             css += " standby" if step.action is None else ""
             css += " future" if step.started_lab_s is None else ""
@@ -95,6 +97,11 @@ def job_timeline(job: Job) -> dict[str, Any]:
         "legend": figures.legend(list(keys)),
         "now_s": now_s,
     }
+
+
+def _kind(key: str) -> str:
+    """Return under what a task stands in the legend: its key without number; what octolab added itself is clean-up."""
+    return "clean-up" if key.startswith(("ends ", "cleanup_")) else _NUMBERED.sub("", key)
 
 
 def extent(step: Step, now_s: float) -> tuple[float, float]:

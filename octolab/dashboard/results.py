@@ -125,8 +125,18 @@ def _plain(parameter: Any) -> Any:
 
 def _files(results: JobResults) -> list[dict[str, Any]]:
     base = f"/api/v1/jobs/{results.job.pk}/files"
-    listed = [
-        {"name": file.name, "bytes": file.size_bytes, "sha256": file.sha256, "href": f"{base}/{file.name}"}
+    holds = {
+        files.file_name(reference["file"]): f"{run.task_key} of {run.sample.name}" if run.sample else run.task_key
+        for run in (*results.runs, *results.analyses)
+        for reference in run.arrays.values()
+    }
+    return [
+        {
+            "name": file.name,
+            "title": holds[file.name],
+            "bytes": file.size_bytes,
+            "sha256": file.sha256,
+            "href": f"{base}/{file.name}",
+        }
         for file in files.job_files(results).values()
     ]
-    return listed

@@ -31,6 +31,23 @@ def the_lab() -> lab.Lab:
     return lab.load(settings.LAB_FILE)
 
 
+def device_title(device_id: str) -> str:
+    """Return what people call a device, or a person who is planned like one."""
+    return _titles().get(device_id) or device_id
+
+
+def module_title(instance: str) -> str:
+    """Return what people call a module."""
+    section = the_lab().modules.get(instance)
+    return (section.title if section is not None else "") or instance
+
+
+@lru_cache(maxsize=1)
+def _titles() -> dict[str, str]:
+    lab_file = the_lab()
+    return {one.id: one.title for one in lab_file.devices} | {one.id: one.title for one in lab_file.people}
+
+
 def lab_clock() -> LabClock:
     """Return the lab's clock.
 

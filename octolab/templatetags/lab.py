@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from octolab.dashboard.thelab import lab_clock, local_time
+from octolab.dashboard.thelab import device_title, lab_clock, local_time, module_title, the_lab
 
 register = template.Library()
 
@@ -92,10 +93,57 @@ def with_unit(number: Any, unit: str) -> str:
     return value(number) if unit in {"", "1"} else f"{value(number)} {unit}"
 
 
+@register.filter
+def prose(text: str) -> SafeString:
+    """Write a sentence, with what stands between backticks as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return format_html("{}", text)
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", p) if n % 2 else p,) for n, p in enumerate(parts))
+    )
+
+
+@register.filter
+def devices(ids: Iterable[str]) -> str:
+    """Write devices as people call them: ``Robot arm, Pipette``."""
+    return ", ".join(device_title(name) for name in ids)
+
+
+@register.filter
+def device(name: str) -> str:
+    """Write a device as people call it."""
+    return device_title(name)
+
+
+@register.filter
+def modules(ids: Iterable[str]) -> str:
+    """Write modules as people call them: ``Batch synthesis and UV-Vis spectroscopy``."""
+    return " and ".join(module_title(name) for name in ids)
+
+
+@register.filter
+def module(name: str) -> str:
+    """Write a module, or the whole lab, as people call it."""
+    return "the whole lab" if name == "lab" else module_title(name)
+
+
+@register.filter
+def place_kind(resource: str) -> str:
+    """Write a kind of place: ``Batch synthesis: vial slot``."""
+    shared = the_lab().resources.get(resource)
+    if shared is not None and shared.title:
+        return shared.title
+    instance, _, name = resource.rpartition(".")
+    name = name.replace("_", " ")
+    return f"{module_title(instance)}: {name}" if instance else name.capitalize()
+
+
 @register.simple_tag
 def state(name: str, label: str | None = None) -> SafeString:
-    """Write a state with its colour."""
-    return format_html('<span class="state s-{}">{}</span>', name, label or name.replace("_", " "))
+    """Write a state with its colour: ``Needs operator``."""
+    text = (label or name.replace("_", " ")).lower()
+    return format_html('<span class="state s-{}">{}</span>', name, text[:1].upper() + text[1:])
 
 
 @register.filter

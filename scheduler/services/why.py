@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from octolab.labtime import moment
+from scheduler import catalogue
 from scheduler.models import Job, Step
 from scheduler.services.placement import ask
 from scheduler.states import JOB_FINAL, JobState
@@ -191,7 +193,11 @@ def _clock(lab_s: float | None) -> str:
     if shown is None:
         return "later"
     at = shown["at"]
-    return f"{lab_s:.0f} s of lab time" if at is None else f"{at:%H:%M:%S} UTC"
+    return (
+        f"{lab_s:.0f} s of lab time"
+        if at is None
+        else f"{at.astimezone(ZoneInfo(catalogue.current().lab.timezone)):%H:%M:%S %Z}"
+    )
 
 
 def say(seconds: float) -> str:

@@ -85,7 +85,7 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     sign_in(page, "ada")
     expect(page.get_by_text("Simulated lab")).to_be_visible()
     expect(page.locator(".tile.s-idle").first).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("UV-Vis spectroscopy")).to_be_visible()
+    expect(page.get_by_role("heading", name="UV-Vis spectroscopy")).to_be_visible()
 
     page.get_by_role("link", name="Submit", exact=True).click()
     page.get_by_role("link", name="Silver nanoparticles").click()
