@@ -241,6 +241,14 @@ async def test_a_connection_that_is_used_slowly_but_well_lives_on(monkeypatch: p
         writer.close()
 
 
+async def write_for(writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Write now and then, for so long."""
+    for _ in range(int(seconds / 0.1)):
+        await asyncio.sleep(0.1)
+        writer.write(b"x")
+        await writer.drain()
+
+
 @pytest.mark.asyncio
 async def test_who_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     async with impatient(monkeypatch, STALL_TIMEOUT_S=0.3) as port:
@@ -248,8 +256,5 @@ async def test_who_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
         writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
         # Its small buffer is soon full, and nobody reads from it: that the other end is gone shows when one writes.
         with pytest.raises(ConnectionError):
-            for _ in range(200):
-                await asyncio.sleep(0.1)
-                writer.write(b"x")
-                await writer.drain()
+            await write_for(writer, 20)
         writer.close()
