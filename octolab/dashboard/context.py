@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -32,7 +33,7 @@ def lab(request: HttpRequest) -> dict[str, Any]:
     if user is None:
         return {}
     if not user.is_authenticated:
-        return {"may_sign_up": may_sign_up(request)}
+        return {"may_sign_up": partial(may_sign_up, request)}  # asked by the page that shows it alone
     operator = user.operates()
     hidden = {name for name, may in (("operator", operator), ("admin-people", user.is_lab_admin)) if not may}
     clock = labtime.clock()
