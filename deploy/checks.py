@@ -128,7 +128,7 @@ def _audit() -> None:
 
 def _pytest(*arguments: str, environment: dict[str, str] | None = None) -> None:
     workers = min(os.cpu_count() or 1, 4)
-    parallel = ("-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder") if workers > 1 else ()
+    parallel = ("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()
     _run("python", "-m", "pytest", "-q", "--color=auto", *parallel, *arguments, environment=environment)
 
 

@@ -68,15 +68,8 @@ def _no_throttle_from_the_test_before() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with whole stacks, which take longest, one after the other; mark what uses the relational database.
-
-    A stack that starts again wants the port that it had, which another one must not have taken meanwhile.
-    ``deploy/test`` runs what uses the relational database on SQLite and on PostgreSQL.
-    """
-    whole = {"stack", "chaos"}
-    items.sort(key=lambda item: not whole & set(item.path.parts))
+    """Mark what uses the relational database: ``deploy/test`` runs it on SQLite and on PostgreSQL."""
     fixtures = {"db", "transactional_db", "django_db_setup"}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("stacks" if whole & set(item.path.parts) else str(item.path)))
         if item.get_closest_marker("django_db") or fixtures & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
