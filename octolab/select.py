@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 _ONE_KEY = "IN (%s)"
 
@@ -53,25 +53,34 @@ class Select:
     @cached_property
     def _composed(self) -> _Composed:
         query = self._query()
-        prepare: Callable[[Any], Any] = str
+        prepare: Callable[[Any], Any] = _same
         if self._by is not None:
-            field = query.model._meta.get_field(self._by.split("__")[0])
-            for name in self._by.split("__")[1:]:
-                field = field.related_model._meta.get_field(name)
-            target = getattr(field, "target_field", field)
-            prepare = lambda key: target.get_db_prep_value(key, connection)  # noqa: E731
-            key = target.get_default() or "0"
-            query = query.filter(**{f"{self._by}__in": [key]})
+            target = _field(query.model, self._by)
+            prepare = partial(target.get_db_prep_value, connection=connection)
+            # Any key makes the place for those to come.
+            query = query.filter(**{f"{self._by}__in": [target.get_default() or "0"]})
         compiler = query.query.get_compiler(connection=connection)
         statement, params = compiler.as_sql()
         if self._by is not None:
-            if statement.count(_ONE_KEY) != 1 or list(params[-1:]) != [prepare(key)]:
+            if statement.count(_ONE_KEY) != 1:
                 raise ValueError(f"this query cannot be composed once: {statement}")
             params = params[:-1]
         shown = [column[0] for column in compiler.select[: compiler.col_count]]
         found = compiler.get_converters(shown)
         converters = tuple((place, functions, expression) for place, (functions, expression) in found.items())
         return _Composed(statement, tuple(params), prepare, converters)
+
+
+def _field(model: type[Model], path: str) -> Any:
+    """Return the field at a path such as ``step__job``; for a foreign key that which it points at."""
+    for name in path.split("__"):
+        field: Any = model._meta.get_field(name)
+        model = field.related_model
+    return getattr(field, "target_field", field)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _converted(row: Sequence[Any], converters: Sequence[tuple[int, Any, Any]]) -> tuple[Any, ...]:
