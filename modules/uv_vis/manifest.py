@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from modules.contract.manifest import Action, Check, Consumable, Device, Manifest, Resource, Result, Step, Task
 
@@ -68,13 +68,10 @@ def manifest(options: Mapping[str, Any]) -> Manifest:
 
     Raises
     ------
-    ValueError
-        If an option is unknown or of the wrong kind.
+    ValidationError
+        If an option is unknown or of the wrong kind; the host says where and what would be right.
     """
-    try:
-        chosen = Options.model_validate(dict(options))
-    except ValidationError as error:
-        raise ValueError(f"modules.uv_vis: bad options: {error}") from error
+    chosen = Options.model_validate(dict(options))
     return Manifest(
         package="modules.uv_vis",
         version="1",

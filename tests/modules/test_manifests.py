@@ -57,7 +57,7 @@ def test_options_change_the_manifest_and_unknown_ones_are_refused(package: str) 
     module = importlib.import_module(package)
     changed = {"modules.batch_synthesis": "vial_slots", "modules.uv_vis": "cuvette_slots", "modules.virtual": "slots"}
     assert module.manifest({changed[package]: 3}).hash() != module.manifest({}).hash()
-    with pytest.raises(ValueError, match=r"(?s)bad options.*slotz"):
+    with pytest.raises(ValueError, match="slotz"):
         module.manifest({"slotz": 3})
 
 
