@@ -229,8 +229,9 @@ def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
     for group in groups:
         own: dict[int, int] = {}
         for index in group.units:
-            for number, _, length in table.units[index].variants[0].unary:
-                own[number] = own.get(number, 0) + length
+            for variant in table.units[index].variants[:1]:
+                for number, _, length in variant.unary:
+                    own[number] = own.get(number, 0) + length
         work.append(own)
     total: dict[int, int] = {}
     for own in work:
