@@ -8,8 +8,9 @@ project is tied together by maximum lags.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 from scheduler.planning.limits import Clock
 from scheduler.planning.network import alone
@@ -29,6 +30,8 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
 FIRST_PART = 0.5
 """Share of the limit for whole groups; the rest goes to single units."""
+ALL_ORDERS = 4
+"""Up to so many jobs are listed in every order."""
 MOST_LISTED = 600
 """Up to this many steps a flow is also dispatched step by step: beyond, one list costs too much to repair."""
 
@@ -220,7 +223,23 @@ def _dispatched(request: Request, table: MaskingTable, groups: list[Group]) -> l
     weight = [max(1, job.weight) for job in request.problem.jobs]
     rank = [-left[group.job] // weight[group.job] for group in groups]
     orders.append(dispatch_order(table, groups, rank))
+    # What a window ties to something that has begun cannot wait for anybody.
+    urgent = [any(table.units[other].pinned is not None for other, _, _ in table.units[g.units[0]].hi) for g in groups]
+    orders.append(sorted(orders[-1], key=lambda n: not urgent[n]))
+    orders.extend(_by_job(groups, left, urgent))
     return orders
+
+
+def _by_job(groups: list[Group], left: list[int], urgent: list[bool]) -> Iterator[Sequence[int]]:
+    """Yield orders of single units by job, urgent ones first: every order of a few jobs, or each before all others."""
+    jobs = sorted({group.job for group in groups}, key=lambda job: left[job])
+    if len(jobs) <= ALL_ORDERS:
+        chosen: Iterable[Sequence[int]] = permutations(jobs)
+    else:
+        chosen = [[job, *(other for other in jobs if other != job)] for job in jobs]
+    for order in chosen:
+        place = {job: n for n, job in enumerate(order)}
+        yield sorted(range(len(groups)), key=lambda n: (not urgent[n], place[groups[n].job], n))
 
 
 def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
