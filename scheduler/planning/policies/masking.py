@@ -8,7 +8,7 @@ project is tied together by maximum lags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -47,6 +47,7 @@ def plan(request: Request, *, tight: bool = True) -> Plan:
         return judge(request, ({}, {}, {}), "masking")
     starts = [_start(request, arrange, clock) for arrange in _arrangements(request)]
     start = min(starts, key=lambda candidate: candidate.cost)
+    clock.better()
     if request.limits.bounded:
         listed = any(len(group.units) > 1 for group in start.groups)
         _search(request, start, incumbent, FIRST_PART if listed else 1.0)
@@ -231,13 +232,9 @@ def _dispatched(request: Request, table: MaskingTable, groups: list[Group]) -> l
 
 
 def _by_job(groups: list[Group], left: list[int], urgent: list[bool]) -> Iterator[Sequence[int]]:
-    """Yield orders of single units by job, urgent ones first: every order of a few jobs, or each before all others."""
+    """Yield orders of single units by job, urgent ones first: every order of a few jobs, the shortest of many first."""
     jobs = sorted({group.job for group in groups}, key=lambda job: left[job])
-    if len(jobs) <= ALL_ORDERS:
-        chosen: Iterable[Sequence[int]] = permutations(jobs)
-    else:
-        chosen = [[job, *(other for other in jobs if other != job)] for job in jobs]
-    for order in chosen:
+    for order in permutations(jobs) if len(jobs) <= ALL_ORDERS else [jobs]:
         place = {job: n for n, job in enumerate(order)}
         yield sorted(range(len(groups)), key=lambda n: (not urgent[n], place[groups[n].job], n))
 
