@@ -24,7 +24,6 @@ LIGHT: dict[str, Any] = {
     "linearization_level": 0,
     "cp_model_probing_level": 0,
     "symmetry_level": 0,
-    "use_dynamic_precedence_in_disjunctive": True,
 }
 """For small models, and for flows that are to be shortened within a second: presolve and relaxations cost more than
 they bring."""
