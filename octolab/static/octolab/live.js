@@ -24,7 +24,7 @@
   let socketOpen = false;
   let heardAt = Date.now();  // when the server last answered anything
   let freshAt = Date.now();  // until when what is shown was known to be so
-  let askedAllAt = 0;
+  let askedAllAt = Date.now();
   const pending = new Map();
   const behind = new Map();  // id of a fragment → since when it waits for a newer answer
   const live = new Map();  // id of a step → its last progress
@@ -141,7 +141,7 @@
     };
     socket.onclose = (closing) => {
       socketOpen = false;
-      if (closing.code === 4401 && greeted) {
+      if (closing.code === 4401 && wasGood) {
         location.reload();
         return;
       }
@@ -156,14 +156,15 @@
   const look = () => {
     const now = Date.now();
     const oldest = Math.min(now, ...behind.values());
-    const stale = now - oldest > HICCUP_MS || now - heardAt > PATIENCE_MS;
+    const shows = document.querySelector("[data-live]") !== null;
+    const stale = shows && (now - oldest > HICCUP_MS || now - heardAt > PATIENCE_MS);
     if (!stale && (socketOpen || (behind.size === 0 && askedAllAt > freshAt))) freshAt = Math.max(freshAt, heardAt);
     show(socketOpen && !stale ? "on" : greeted || stale ? "off" : "wait",
          socketOpen && !stale ? "live" : greeted || stale ? "reconnecting…" : "connecting…");
     if (notice.hidden === stale) notice.hidden = !stale;
     document.body.toggleAttribute("data-stale", stale);
     if (stale) age.textContent = spoken(now - freshAt);
-    if (!socketOpen && greeted && now - askedAllAt > WITHOUT_SOCKET_MS) refreshAll();
+    if (!socketOpen && shows && now - askedAllAt > WITHOUT_SOCKET_MS) refreshAll();
   };
 
   const spoken = (ms) => {
