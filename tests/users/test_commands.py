@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_list_users_shows_tokens_without_secrets() -> None:
     assert secret not in json.dumps(listed)
 
 
-def test_an_admin_s_first_hour_at_the_command_line() -> None:
+def test_an_admin_s_first_hour_at_the_command_line(data_root: Path) -> None:
     run("create_user", "ann")
     assert json.loads(run("lab_settings", "sign_up=invitation", 'mfa_for=["operator"]'))["mfa_for"] == ["operator"]
     assert run("create_project", "team", "--admin", "ann").strip() == "team"
