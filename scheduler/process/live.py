@@ -134,6 +134,8 @@ class LiveStep:
     """What it is learnt from and for; see :mod:`scheduler.process.predictions`."""
     learnt_s: float | None = None
     """How long it is planned for; ``duration_s`` if nothing is known of its kind."""
+    told_s: tuple[float, float] | None = None
+    """Its planned start and end as they were last written down."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
