@@ -60,7 +60,7 @@ def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any
     """Say what a step waits for, and what would help."""
     from scheduler.planning.explain import why_waiting
 
-    found = why_waiting(problem, plan, str(question["step"]))
+    found = why_waiting(problem, plan, str(question["step"]), remedies=question.get("remedies", True))
     remedies = [{"kind": r.kind, "start": r.start, "gain": r.gain, "cost": r.cost} for r in found.remedies]
     return {
         "step": question["step"],

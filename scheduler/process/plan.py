@@ -149,7 +149,6 @@ class Plan:
     def _move_up_later(self, jobs: Iterable[LiveJob]) -> None:
         """Have the next repair put jobs where they belong. Until then nothing is told of them: it would be wrong."""
         self._ratio = NEW_RATIO
-        self.urgent = True
         self.mark_stale()
         for job in jobs:
             job.predicted_start_s = job.predicted_finish_s = None
@@ -319,7 +318,7 @@ class Plan:
                 waiting = [job for job in self.state.jobs.values() if job.started_s is None]
                 if turns := self.shares.turns_before_begun(waiting, now_s):
                     choice.try_strictly(self._by_turn(turns))
-                choice.mend()
+                choice.mend(self._rank)
             taken = order is not None and choice.try_order(
                 lambda step: self._rank_in(order, step), lambda starts: not self._unfair(RATIO, starts)
             )
