@@ -28,11 +28,13 @@ class Choice:
         What is to be planned.
     rank
         The present order.
+    starts
+        The plan in force (step → tick), if it is to be kept as it is: steps are moved later, but not earlier.
     """
 
-    def __init__(self, problem: Problem, rank: Rank) -> None:
+    def __init__(self, problem: Problem, rank: Rank, starts: Mapping[str, int] | None = None) -> None:
         self.problem = problem
-        self.table = fill(EditableTable(problem), rank)
+        self.table = fill(EditableTable(problem), rank, starts)
         self._objective = Objective(problem, "lab", Plan(*self.table.spans()))
         self.value, self._broken = self._judge(self.table)
         self.value_before = self.value
@@ -42,9 +44,9 @@ class Choice:
         table = EditableTable(self.problem)
         return strictly(table, rank) and self._take(table, lambda value: value[0] == 0 and value < self.value)
 
-    def try_order(self, rank: Rank, fair: Callable[[Mapping[str, int]], bool]) -> bool:
-        """Try an order that was searched for; take it if its plan is worth the change and fair."""
-        table = fill(EditableTable(self.problem), rank)
+    def try_plan(self, starts: Mapping[str, int], rank: Rank, fair: Callable[[Mapping[str, int]], bool]) -> bool:
+        """Try a plan that was searched for; take what is still left of it if that is worth the change and fair."""
+        table = fill(EditableTable(self.problem), rank, starts)
         return self._take(table, lambda value: worth_it(self.value, value) and fair(table.spans()[0]))
 
     def mend(self, rank: Rank) -> bool:

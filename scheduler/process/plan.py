@@ -290,21 +290,11 @@ class Plan:
             "steps": spans,
         }
 
-    def repair(self, now_s: float, *, ratio: float = RATIO, order: Mapping[str, int] | None = None) -> bool:
+    def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
         """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio.
 
         Jobs that have begun wait for their turn too, between their steps, where that makes the better plan. If rules
         would be broken, a plan without that is looked for.
-
-        Parameters
-        ----------
-        order
-            Another order (step → tick), which is taken if the plan that follows from it is better and fair.
-
-        Returns
-        -------
-        bool
-            Whether that order was taken.
         """
         began_s = time.monotonic()
         try:
@@ -312,32 +302,24 @@ class Plan:
             if self.policy == "masking":
                 self.shares.rank(now_s)
                 self._fairly = self._unfair(min(ratio, self._ratio))
-            problem = make_problem(self.state, now_s)
-            choice = Choice(problem, self._rank)
+            choice = Choice(make_problem(self.state, now_s), self._rank)
             if self.policy == "masking":
                 waiting = [job for job in self.state.jobs.values() if job.started_s is None]
                 if turns := self.shares.turns_before_begun(waiting, now_s):
                     choice.try_strictly(self._by_turn(turns))
                 choice.mend(self._rank)
-            taken = order is not None and choice.try_order(
-                lambda step: self._rank_in(order, step), lambda starts: not self._unfair(RATIO, starts)
-            )
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
             self.stale = self.wanted = self.urgent = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
-            return False
+            return
         finally:
             self._fairly = False
-        if taken:
-            log.info("better plan", objective=choice.value, before=choice.value_before)
-            self.changes_seen += 1
-        self.versions.made_by("search" if taken else "repair")
+        self.versions.made_by("repair")
         self._take_over(choice.table, now_s)
         self._repaired_s = time.monotonic()
         self.cost_s = self._repaired_s - began_s
-        return taken
 
     def _take_over(self, table: EditableTable, now_s: float) -> None:
         self._table = table
@@ -379,12 +361,22 @@ class Plan:
         return problem, SolvedPlan(starts, ends, dict.fromkeys(starts, 0), version=self.changes_seen)
 
     def try_order(self, starts: Mapping[str, int], now_s: float) -> bool:
-        """Take over the order of these starts (step → tick) if the plan that follows from it is better now.
+        """Take over a plan that was searched for (step → tick) if what is left of it is better now.
 
-        The world has moved on since the snapshot, so only the order is taken; both orders are placed anew, compared by
+        The world has moved on since the snapshot, so both that plan and the one in force are placed anew, compared by
         the objective, and the winner is checked independently.
         """
-        return self.repair(now_s, order=starts)
+        problem, present = self.present(now_s)
+        choice = Choice(problem, self._rank, present.starts)
+        if not choice.try_plan(
+            starts, lambda step: self._rank_in(starts, step), lambda found: not self._unfair(RATIO, found)
+        ):
+            return False
+        log.info("better plan", objective=choice.value, before=choice.value_before)
+        self.versions.made_by("search")
+        self._take_over(choice.table, now_s)
+        self.changes_seen += 1
+        return True
 
     def _by_turn(self, turns: Mapping[str, int]) -> Callable[[str], tuple[float, ...]]:
         """Rank job by job by turn, as if none had begun; what is put away goes first all the same."""
