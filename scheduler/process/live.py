@@ -297,6 +297,8 @@ class LiveJob:
     start_range: tuple[float, float] | None = None
     finish_range: tuple[float, float] | None = None
     """Between which it starts and finishes in four of five cases, lab seconds."""
+    alone_s: float | None = None
+    """How long it would take in an empty lab; None until it is planned."""
     expects: int = 0
     """How many more jobs like it will follow; see :mod:`scheduler.process.cycles`."""
     told: Any = None

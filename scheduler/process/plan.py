@@ -16,6 +16,7 @@ import structlog
 
 from scheduler.planning.editable import EditableTable
 from scheduler.planning.layout import UNPLACED
+from scheduler.planning.network import time_alone
 from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import say_refusal
@@ -256,6 +257,7 @@ class Plan:
         refusal = table.place(order)
         if refusal is not None:
             refusal = table.place(order, elastic=True)
+            self.versions.made_by("insert", broken=1)
         if refusal is not None:
             log.warning("job has no place in the plan yet", job=live.id)
             self.stale = True
@@ -316,7 +318,7 @@ class Plan:
             return
         finally:
             self._fairly = False
-        self.versions.made_by("repair")
+        self.versions.made_by("repair", choice.value[0])
         self._take_over(choice.table, now_s)
         self._repaired_s = time.monotonic()
         self.cost_s = self._repaired_s - began_s
@@ -373,7 +375,7 @@ class Plan:
         ):
             return False
         log.info("better plan", objective=choice.value, before=choice.value_before)
-        self.versions.made_by("search")
+        self.versions.made_by("search", choice.value[0])
         self._take_over(choice.table, now_s)
         self.changes_seen += 1
         return True
@@ -418,6 +420,8 @@ class Plan:
         jobs = list(jobs)
         self._note_expected(table, jobs)
         for job in jobs:
+            if job.alone_s is None and job.id in table.jobs:
+                job.alone_s = seconds(time_alone(table.jobs[job.id]))
             begin_s, finish_s = job.started_s, 0.0
             for step in job.steps:
                 index = table.unit_of.get(step.id)

@@ -137,9 +137,11 @@ class Predictions:
     def go_on(self) -> None:
         """Predict some more, for a few milliseconds."""
         end_s = time.monotonic() + SLICE_S
-        while self._fresh is not None and time.monotonic() < end_s:
+        while self._fresh is not None:
             if next(self._fresh, None) is None:
                 self._fresh = None
+            elif time.monotonic() >= end_s:
+                return
 
     def _anew(self, now_s: float) -> Iterator[bool]:
         """Predict every job, some steps at a time; what is told meanwhile still follows from the last time."""
