@@ -93,6 +93,19 @@ MAX_BODY_BYTES = int(os.environ.get("OCTOLAB_MAX_BODY_BYTES", 2 * 1024 * 1024))
 """Of any request. The ASGI handler stops reading there."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
+REQUESTS_PER_MINUTE = {
+    "user": int(os.environ.get("OCTOLAB_REQUESTS_PER_USER", 12_000)),
+    "address": int(os.environ.get("OCTOLAB_REQUESTS_PER_ADDRESS", 60_000)),
+    "anonymous": int(os.environ.get("OCTOLAB_REQUESTS_ANONYMOUS", 1_200)),
+    "password": int(os.environ.get("OCTOLAB_PASSWORDS_PER_ADDRESS", 60)),
+    "urgent": 600,
+}
+"""What may come in a minute: from a user; from an address; from an address without a credential that is known to work
+(``anonymous``); passwords that an address tries over the API; emergency stops without such a credential. 0: any."""
+SOCKETS_PER_USER = int(os.environ.get("OCTOLAB_SOCKETS_PER_USER", 50))
+SOCKETS_PER_ADDRESS = int(os.environ.get("OCTOLAB_SOCKETS_PER_ADDRESS", 500))
+"""Websockets that may be open at the same time in each web process."""
+
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -198,7 +211,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
 SOCIALACCOUNT_ADAPTER = "users.accounts.adapter.SocialAccountAdapter"
 SOCIALACCOUNT_ONLY = False
-# A provider that hangs holds a web thread for so long.
+# A provider that hangs holds one of its own threads (octolab.handler) for so long.
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 3
 USERSESSIONS_TRACK_ACTIVITY = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
