@@ -8,6 +8,7 @@ from typing import Any
 from axes.helpers import get_cool_off
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -43,6 +44,8 @@ def retry_after_s() -> int:
 
 def locked_out(request: HttpRequest, credentials: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
     """Answer a login that axes refused. Below ``/api`` the problem middleware gives it its form."""
-    return HttpResponse(
-        LOCKED_OUT, status=429, content_type="text/plain", headers={"Retry-After": str(retry_after_s())}
-    )
+    headers = {"Retry-After": str(retry_after_s())}
+    if not request.path_info.startswith("/api/"):
+        page = render_to_string("429.html", {"said": LOCKED_OUT, "minutes": math.ceil(retry_after_s() / 60)})
+        return HttpResponse(page, status=429, headers=headers)
+    return HttpResponse(LOCKED_OUT, status=429, content_type="text/plain", headers=headers)

@@ -98,6 +98,7 @@ class Octolab:
         state: str | None = None,
         project: str | None = None,
         owner: str | None = None,
+        campaign: str | None = None,
         text: str | None = None,
         limit: int | None = None,
     ) -> list[Job]:
@@ -113,7 +114,8 @@ class Octolab:
             Part of the name.
         """
         page_size = min(limit or 500, 500)
-        first = get("/jobs", state=state, project=project, owner=owner, text=text, limit=page_size)
+        wanted = {"state": state, "project": project, "owner": owner, "campaign": campaign, "text": text}
+        first = get("/jobs", **wanted, limit=page_size)
         return list(self._pages(first, limit))
 
     def change(self, job_id: str, **changes: Any) -> Job:

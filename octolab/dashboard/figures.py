@@ -110,7 +110,7 @@ def timeline(
     high = max(max(bar.end_s for bar in bars), low + 1)
     if low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
         low, high = min(low, now_s), max(high, now_s)
-    left, row_height, top = 14 + 6.4 * max(len(row.label) for row in rows), 24, 22
+    left, row_height, top = 14 + 7.1 * max(len(row.label) for row in rows), 24, 22
     left = min(left, 260)
     height = top + row_height * len(rows) + 6
     scale = (width - left - 12) / (high - low)

@@ -18,12 +18,13 @@ from scheduler.services.standing import standing
 from scheduler.states import JobState, StepState
 from users.models import Project, ProjectRole
 
+from . import words
 from .asker import asker
 from .control import buttons
 from .plan import extent, job_timeline
 from .questions import questions
 from .results import job_figures_and_table
-from .submission import examples, look_at, submit_text
+from .submission import examples, fitting, look_at, submit_text
 from .thelab import device_title
 
 PAGE = 50
@@ -90,7 +91,7 @@ def submit(request: HttpRequest) -> HttpResponse:
         "projects": Project.objects.visible_to(asker(request))
         .filter(memberships__user=asker(request), memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
         .order_by("name"),
-        "examples": examples(),
+        "examples": fitting(),
         "key": request.POST.get("key") or str(new_id()),
     }
     if request.method == "POST":
@@ -139,7 +140,7 @@ def _running_step(step: Step) -> dict[str, Any]:
         "id": step.id,
         "state": step.state,
         "person": step.person,
-        "title": f"{step.task_name} · {step.name}",
+        "title": words.step(step),
         "where": " · ".join([*samples, *map(device_title, step.devices)]),
         "attended": step.action is not None,
         "until": until,
@@ -162,7 +163,7 @@ def _results(request: HttpRequest, row: Job) -> dict[str, Any]:
 def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
     events = list(Event.objects.filter(job=row).order_by("-seq")[:LOG_ENTRIES])
     steps = {
-        str(step.id): f"{step.task_name} · {step.name}"
+        str(step.id): words.step(step)
         for step in Step.objects.filter(id__in=[e.subject for e in events if e.kind == "step"])
     }
     samples = {str(sample.id): sample.name for sample in row.samples.all()}

@@ -17,6 +17,7 @@ from scheduler.services import interlocks, maintenance
 from scheduler.services.jobs import JobRefused, LabNotReady
 from scheduler.services.requests import IllegalStateError
 
+from . import words
 from .asker import asker
 from .operator import operators_only
 
@@ -34,7 +35,7 @@ def rows(request: HttpRequest) -> dict[str, Any]:
         "interlocks": interlocks.listed(),
         "modules": modules,
         "by_hand": [
-            f"{module.pk}.{task['name']}"
+            (f"{module.pk}.{task['name']}", f"{words.thing(module.pk)}: {task['title']}")
             for module in modules
             if module.manifest is not None
             for task in module.manifest.document.get("tasks", ())

@@ -8,15 +8,13 @@ from analysis import arrays, files
 from analysis.results import Column, JobResults, Run, job_results
 from scheduler.models import Job
 
-from . import figures
+from . import figures, words
 
 MOST_CURVES = 24
 MOST_POINTS = 20_000
 """Of one array: longer ones are for the file."""
 PEAK = ("peak_nm", "peak_height")
 """A value along the axis and its height, which the chart marks on the curve."""
-
-"""Task, name, unit."""
 
 
 def job_figures_and_table(job: Job) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def _charts(results: JobResults) -> list[dict[str, Any]]:
         task, name, unit = key
         svg = figures.chart(drawn_curves, axes.get(key, ""), f"{name} ({unit})" if unit else name)
         if svg:
-            charts.append({"title": f"{task} · {name}", "svg": svg})
+            charts.append({"title": words.sentence(f"{words.task_key(task)}: {words.plain(name)}"), "svg": svg})
     return charts
 
 
@@ -113,8 +111,8 @@ def _all_equal(values: list[Any]) -> bool:
 def _title(column: Column, with_task: bool) -> str:
     """Write a column's heading without the unit, which stands beside it: ``peak`` for ``peak_nm`` in nm."""
     task, name, unit = column
-    name = name.removesuffix(f"_{unit.lower()}").replace("_", " ")
-    return f"{task} · {name}" if with_task else name
+    name = words.plain(name.removesuffix(f"_{unit.lower()}"))
+    return words.sentence(f"{words.task_key(task)}: {name}" if with_task else name)
 
 
 def _plain(parameter: Any) -> Any:
@@ -126,7 +124,9 @@ def _plain(parameter: Any) -> Any:
 def _files(results: JobResults) -> list[dict[str, Any]]:
     base = f"/api/v1/jobs/{results.job.pk}/files"
     holds = {
-        files.file_name(reference["file"]): f"{run.task_key} of {run.sample.name}" if run.sample else run.task_key
+        files.file_name(reference["file"]): words.sentence(
+            f"{words.task_key(run.task_key)} of {run.sample.name}" if run.sample else words.task_key(run.task_key)
+        )
         for run in (*results.runs, *results.analyses)
         for reference in run.arrays.values()
     }

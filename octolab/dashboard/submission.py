@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from scheduler import catalogue
 from scheduler.jobformat.problems import JobRefused, Problem
 from scheduler.jobformat.unused import warnings_of
 from scheduler.models import Job
@@ -28,17 +30,27 @@ class Example:
     title: str
     about: str
     text: str
+    tasks: frozenset[str]
 
 
 @cache
 def examples() -> tuple[Example, ...]:
-    """Return the examples that ship; the first comment of each says what it is about."""
+    """Return the examples that ship; the first comment of each says what it is about, its name is its title."""
     found = []
     for path in sorted(_FOLDER.glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         about = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), "")
-        found.append(Example(path.stem, path.stem.replace("-", " ").capitalize(), about, text))
+        title = next(
+            (line.removeprefix("name: ") for line in text.splitlines() if line.startswith("name: ")), path.stem
+        )
+        found.append(Example(path.stem, title, about, text, frozenset(re.findall(r"task: (\S+)", text))))
     return tuple(found)
+
+
+def fitting() -> list[Example]:
+    """Return the examples whose tasks this lab offers; all of them as long as a module has not told its tasks."""
+    lab = catalogue.current()
+    return [one for one in examples() if not lab.complete or one.tasks <= set(lab.task_names)]
 
 
 def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | None, list[Problem]]:

@@ -6,7 +6,7 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, control, estop, jobs, lab, maintenance, operator, questions, samples
+from . import account, control, estop, jobs, lab, maintenance, notices, operator, questions, samples
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -33,7 +33,9 @@ urlpatterns = [
     path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
     path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
     path("estop", estop.page, name="estop"),
-    path("estop/part/<slug:name>", estop.part, name="estop-part"),
+    path("estop/state", estop.state, name="estop-state"),
+    path("notices", notices.banner, name="notices"),
+    path("asked", questions.asked, name="asked"),
     path("estop/rearm", estop.rearm, name="estop-rearm"),
     path("account", account.account, name="account"),
     path("account/tokens", account.new_token, name="account-token"),

@@ -53,6 +53,7 @@ class JobsQuery(PageQuery):
     state = CommaList(JobState.values, required=False, help_text="States, separated by commas.")
     project = serializers.SlugField(required=False, max_length=64)
     owner = serializers.CharField(required=False, max_length=150, help_text="A user name, or `me`.")
+    campaign = serializers.CharField(required=False, max_length=64)
     since = serializers.DateTimeField(required=False, help_text="Submitted at this time or later.")
     text = serializers.CharField(required=False, max_length=200, help_text="Part of the name.")
 
@@ -99,6 +100,8 @@ class Jobs(ApiView):
         if "owner" in wish:
             owner = asker(request).username if wish["owner"] == "me" else wish["owner"]
             jobs = jobs.filter(owner__username=owner)
+        if "campaign" in wish:
+            jobs = jobs.filter(campaign=wish["campaign"])
         if "since" in wish:
             jobs = jobs.filter(submitted_at__gte=wish["since"])
         if "text" in wish:
