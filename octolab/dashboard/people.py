@@ -13,6 +13,7 @@ from users.accounts.adapter import INVITATION
 from users.accounts.services import admit, invite, open_invitation, turn_away
 from users.models import Invitation, LabPolicy, LabRole, Project, SignUp, User
 from users.policies.services import change_policy, set_quota
+from users.policies.text import names
 from users.services import AccountError
 
 from .admin import admins_only
@@ -99,7 +100,7 @@ def account(request: HttpRequest, username: str) -> HttpResponse:
             case "unlock":
                 services.activate(user)
             case "give":
-                services.set_lab_role(user, _role(form.get("role", "")))
+                services.set_lab_role(user, _role(form.get("role", "")), names(form.get("modules", "")) or None)
             case "take" if not (user == asker(request) and form.get("role") == LabRole.Role.ADMIN):
                 services.take_lab_role(user, _role(form.get("role", "")))
             case "quota":

@@ -15,6 +15,8 @@ from users.models import User, of_visible_projects
 
 from .models import Usage
 
+_ANYTHING = Q()
+
 
 @dataclass
 class Line:
@@ -44,6 +46,13 @@ def may_see(user: User) -> Q:
 def report(
     asker: User, since: date | None = None, until: date | None = None, project: str = "", user: str = ""
 ) -> list[Line]:
+    """Return what was used, as far as one asker may see it; see :func:`everything`."""
+    return everything(since, until, project, user, may_see(asker))
+
+
+def everything(
+    since: date | None = None, until: date | None = None, project: str = "", user: str = "", condition: Q = _ANYTHING
+) -> list[Line]:
     """Return what was used, newest month first.
 
     Parameters
@@ -53,7 +62,7 @@ def report(
     project, user
         Short name and user name; empty for all.
     """
-    rows = Usage.objects.filter(may_see(asker)).order_by("-month", "project__slug", "user__username", "kind", "item")
+    rows = Usage.objects.filter(condition).order_by("-month", "project__slug", "user__username", "kind", "item")
     if since is not None:
         rows = rows.filter(month__gte=since.replace(day=1))
     if until is not None:

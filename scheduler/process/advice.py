@@ -15,6 +15,7 @@ from scheduler.planning.limits import Limits
 from scheduler.planning.objective import Objective, job_finishes
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step, Use
+from scheduler.process.filling import settled
 
 SEARCH_S = 0.3
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
@@ -27,29 +28,39 @@ def read(question: dict[str, Any]) -> tuple[Problem, Plan]:
     return from_data(Problem, question["problem"]), from_data(Plan, question["plan"])
 
 
+def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
+    plan = settled(problem, plan)
+    objective = Objective(problem, "lab")
+    value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
+    end_s = time.monotonic() + BOUND_S
+    bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
+    flow = value[objective.soft_index]
+    gap = max(0.0, (flow - bound) / flow) if flow else 0.0
+    return {"verdict": {"version": question["version"], "objective": list(value), "bound": bound, "gap": gap}}
+
+
 def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
-    """Look for a better plan."""
+    """Look for a better plan; there are no starts if none was found."""
     from scheduler.planning.policies import make_plan
 
+    incumbent = settled(problem, plan)
     found = make_plan(
         problem,
         question["policy"],
-        incumbent=plan,
-        limits=Limits(wall=float(question["wall_s"])),
+        incumbent=incumbent,
+        limits=Limits(wall=float(question["wall_s"]), workers=int(question.get("workers", 1))),
         seed=int(question["seed"]),
     )
-    return {
-        "starts": dict(found.starts),
-        "objective": list(found.objective),
-        "verdict": {"version": question.get("version", 0), **_judge(problem, plan)},
-    }
+    same = all(found.starts.get(name) == start for name, start in incumbent.starts.items())
+    return {"starts": {} if same else dict(found.starts), "objective": list(found.objective)}
 
 
 def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
     """Say what a step waits for, and what would help."""
     from scheduler.planning.explain import why_waiting
 
-    found = why_waiting(problem, plan, str(question["step"]))
+    found = why_waiting(problem, plan, str(question["step"]), remedies=question.get("remedies", True))
     remedies = [{"kind": r.kind, "start": r.start, "gain": r.gain, "cost": r.cost} for r in found.remedies]
     return {
         "step": question["step"],
@@ -142,16 +153,6 @@ def _with_more_devices(problem: Problem, gain: Iterable[dict[str, str]]) -> Prob
 
 def _on(mode: Mode, like: str, name: str) -> Mode:
     return replace(mode, uses=tuple(Use(name, use.still) if use.device == like else use for use in mode.uses))
-
-
-def _judge(problem: Problem, plan: Plan) -> dict[str, Any]:
-    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
-    objective = Objective(problem, "lab")
-    value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-    end_s = time.monotonic() + BOUND_S
-    bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
-    flow = value[objective.soft_index]
-    return {"objective": list(value), "bound": bound, "gap": max(0.0, (flow - bound) / flow) if flow else 0.0}
 
 
 def feasible(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from scheduler.planning.codec import to_data
+from scheduler.process.advice import why
 from scheduler.process.advisor import Advisor
 from scheduler.process.answers import job_of, preview
 from scheduler.process.live import LabState
@@ -18,6 +19,8 @@ from scheduler.services.placement import reply_key
 
 log = structlog.get_logger("octolab.scheduler")
 
+MOST_STEPS = 2500
+"""In a larger plan only the reason is told: to plan again without it would take longer than anybody waits."""
 _TIMES = ("now", "start", "until", "finish", "finish_before")
 _LENGTHS = ("gain", "cost", "makespan", "makespan_before", "flow", "flow_before")
 
@@ -69,8 +72,11 @@ class Questions:
         if unit is None:
             return {"reason": "under_way" if any(not step.final for step in job.steps) else "over", "thing": ""}
         said = reason(self.state, unit, now_s)
+        step = unit.first.id
+        if said is None and len(self.state.steps) > MOST_STEPS:
+            problem, plan = self.plan.present(now_s)
+            return in_seconds(why(problem, plan, {"step": step, "remedies": False}))
         if said is None and self.advisor is not None:
-            step = unit.first.id
             self.advisor.ask({"id": question["id"], "ask": "why", "step": step}, self.plan, now_s)
             return None
         return {"step": unit.first.id, **(said or {"reason": "turn", "thing": ""})}

@@ -149,6 +149,18 @@ def test_path_traversal_by_a_name_that_is_sent(server: WebServer, by_token: As) 
     assert not list(server.directory.rglob("*evil*"))
 
 
+def test_the_name_of_a_download_holds_nothing_that_a_user_wrote(server: WebServer, by_token: As) -> None:
+    """Job, project and sample have the victim's marker for a name; what a browser would save is told without it."""
+    mine = server.people["ann"]
+    for way in (f"/jobs/{mine['job']}/files/{mine['file']}", f"/jobs/{mine['job']}/files/job.nxs",
+                f"/jobs/{mine['job']}/results.csv", "/accounting.csv"):  # fmt: skip
+        answer = by_token("ann").get(way)
+        assert answer.status_code == 200, way
+        name = answer.headers["content-disposition"]
+        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+"', name), name
+        assert mine["marker"] not in name
+
+
 # --- objects, not data
 
 

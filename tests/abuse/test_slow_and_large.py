@@ -15,6 +15,8 @@ import pytest
 import redis
 from uvicorn import Config
 from uvicorn.server import ServerState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from modules.contract.messages import EVENTS_BELL
 from octolab import connections
@@ -184,6 +186,30 @@ def test_slow_readers_of_websockets_and_event_streams_hold_nobody_up(server: Web
         since = by_token("ann").get(f"/events?since={last - 5}").json()
         assert len(since["results"]) == 5
         assert resident_mb(server.pid) - before_mb < 2 * MOST_GROWTH_MB, "1600 MB were waiting to be sent"
+
+
+def test_oversized_and_deep_messages_over_a_websocket_end_it_and_fill_no_memory(
+    server: WebServer, by_token: As
+) -> None:
+    """What is small is ignored, however deep; what is large ends the socket before it is kept."""
+    token = {"Authorization": f"Bearer {server.people['ann']['token']}"}
+    before_mb = resident_mb(server.pid)
+    for message in ("[" * 4000, '{"a":' * 800, "\x00" * 4000):
+        with connect(f"ws://127.0.0.1:{server.port}/ws/events", additional_headers=token, proxy=None) as deep:
+            deep.recv(timeout=20)
+            for _ in range(200):
+                deep.send(message)
+            assert deep.ping().wait(20), "it lives on"
+    for large in ("[" * 10_000_000, b"\x00" * 10_000_000, ["x" * 1000] * 10_000):
+        with connect(f"ws://127.0.0.1:{server.port}/ws/events", additional_headers=token, proxy=None) as socket_:
+            socket_.recv(timeout=20)
+            with contextlib.suppress(ConnectionClosed):
+                socket_.send(large)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket_.recv(timeout=20)
+            assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+    served(by_token)
+    assert resident_mb(server.pid) - before_mb < MOST_GROWTH_MB, "30 MB were sent"
 
 
 # --- what ends after a while, with shorter whiles

@@ -137,8 +137,7 @@ def test_the_child_finds_a_better_order_and_is_not_asked_again_for_nothing(bench
             improver.offer(plan, scheduler.state, bench.clock.now())
             if improver._asked_s is None:
                 break
-            wait_until(lambda: improver._answer is not None, 60)
-            improver.adopt(plan, bench.clock.now())
+            wait_until(lambda: improver.adopt(plan, bench.clock.now()) or improver._asked_s is None, 60)
         assert improver._asked_s is None
     finally:
         improver.stop()

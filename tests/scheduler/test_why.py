@@ -105,7 +105,7 @@ def test_an_advisor_that_dies_is_replaced(bench: Bench) -> None:
     job = bench.job(S("b", {"arm": "use"}))
     bench.turn()
     assert told(bench, job).reason == "device"
-    child = bench.scheduler.advisor._child
+    child = bench.scheduler.advisor._child._child
     assert child is not None
     child.kill()
     child.wait()

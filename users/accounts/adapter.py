@@ -7,9 +7,10 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.account.stages import EmailVerificationStage
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from octolab.addresses import client_address
 from users.models import LabPolicy, User
@@ -58,6 +59,22 @@ class AccountAdapter(DefaultAccountAdapter):
                 self.stash_verified_email(request, user.email)
         return user
 
+    def pre_login(self, request: HttpRequest, user: Any, **about: Any) -> HttpResponse | None:
+        """Turn away who is not let in (yet).
+
+        Who has just signed up verifies the address first, as who signs up with an address that has an account seems to.
+        """
+        addresses = list(EmailAddress.objects.filter(user=user).values_list("verified", flat=True))
+        if about["signup"] and addresses and not any(addresses):
+            return None
+        return super().pre_login(request, user, **about)
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Sign somebody in, whatever stages came before."""
+        if not user.is_active:
+            raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+        super().login(request, user)
+
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that the server itself vouches for."""
         return client_address(request) or "127.0.0.1"
@@ -72,8 +89,11 @@ class AddressStage(EmailVerificationStage):
     """Ask those to verify their address who gave one themselves; an account made by an admin may have none."""
 
     def handle(self) -> Any:
-        """Let pass, or send a mail first."""
-        if not EmailAddress.objects.filter(user=self.login.user).exists():
+        """Let pass, or send a mail first.
+
+        There is no user if somebody signs up with an address that has an account: nobody shall see a difference.
+        """
+        if self.login.user is not None and not EmailAddress.objects.filter(user=self.login.user).exists():
             return None, True
         return super().handle()
 
