@@ -316,7 +316,9 @@ def test_results_are_compared_as_far_as_they_may_be_seen(world: World, signed_in
     assert owner is not None
     assert outsider is not None
     store = results.store()
-    jobs = [measured.make_job(user, name=name) for user, name in ((owner, "one"), (owner, "two"), (outsider, "zq unseen"))]
+    jobs = [
+        measured.make_job(user, name=name) for user, name in ((owner, "one"), (owner, "two"), (outsider, "zq unseen"))
+    ]
     for job in jobs:
         for sample in job.samples.all():
             measured.measure(store, Path(dj_settings.DATA_ROOT), sample)
