@@ -7,7 +7,7 @@ import re
 from scheduler import catalogue
 from scheduler.models import Step
 
-from .thelab import device_title, module_title, the_lab
+from .thelab import device_title, the_lab
 
 _NUMBERED = re.compile(r"^(.*)_(\d+)$")
 
@@ -24,20 +24,12 @@ def sentence(text: str) -> str:
 
 def thing(name: str) -> str:
     """Write a device, a person, a module, a stock or the whole lab as people call it."""
-    if name == "lab":
-        return "the whole lab"
-    lab = the_lab()
-    stock = next((stock.title for stock in lab.stocks if stock.id == name), "")
-    return module_title(name) if name in lab.modules else stock if stock else device_title(name)
+    return catalogue.current().title(name)
 
 
 def place_kind(resource: str) -> str:
     """Write a kind of place: ``Batch synthesis: vial slot``."""
-    shared = the_lab().resources.get(resource)
-    if shared is not None and shared.title:
-        return shared.title
-    instance, _, name = resource.rpartition(".")
-    return f"{module_title(instance)}: {plain(name)}" if instance else sentence(plain(name))
+    return catalogue.current().title(resource)
 
 
 def place(name: str) -> str:
