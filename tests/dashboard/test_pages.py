@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as dj_settings
 from django.urls import reverse
 from django.utils import timezone
 
+from analysis import results
 from scheduler.models import Device, Interlock, Job, Request, Step
+from tests.analysis import measured
 from tests.cast import World, make_job
 from users.models import Token
 
@@ -257,3 +262,70 @@ covers = ["batch_synthesis"]
     assert Request.objects.get(verb="acknowledge").payload == {"interlock": "too_hot", "note": "fan was off"}
     (row,) = world.people["viewer"].client.get("/api/v1/interlocks").json()
     assert (row["id"], row["tripped"], row["value"], row["trip"]) == ("too_hot", True, 95.0, [5.0, 90.0])
+
+
+def test_jobs_are_found_by_id_owner_campaign_and_by_what_they_need(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    other, *_ = make_job(owner, owner.personal_project, name="private thing")
+    Job.objects.filter(pk=other.pk).update(state="completed", campaign="silver-42")
+    client = signed_in("owner")
+
+    def listed(query: str) -> tuple[bool, bool]:
+        page = client.get(f"/jobs?{query}").content.decode()
+        return "secret recipe" in page, "private thing" in page
+
+    assert listed(f"q={world.job.id}") == (True, False)
+    assert listed("q=silver-42") == (False, True)
+    assert listed("q=owner") == (True, True)
+    assert listed("state=open") == (True, False)
+    assert listed("state=completed") == (False, True)
+    assert listed("project=team") == (True, False)
+    assert listed("project=%00&q=%00") == (True, True)
+    assert "secret recipe" not in signed_in("outsider").get(f"/jobs?q={world.job.id}").content.decode()
+
+
+def test_everything_of_a_job_comes_as_one_archive_to_those_who_may_see_it(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    job = measured.make_job(owner)
+    store = results.store()
+    for sample in job.samples.all():
+        measured.measure(store, Path(dj_settings.DATA_ROOT), sample)
+    address = reverse("job-everything", args=[job.pk])
+    assert signed_in("outsider").get(address).status_code == 404
+    sent = b"".join(signed_in("owner").get(address).streaming_content)  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert {"job.yaml", "results.csv", "log.csv", "README.txt"} <= set(names)
+        files = [name for name in names if name.startswith("files/")]
+        assert len(files) == 2
+        assert archive.read(files[0]).startswith(b"\x89HDF")
+        assert b"SIMULATED" in archive.read("README.txt")
+        assert b"A2" in archive.read("results.csv")
+    for file in Path(dj_settings.DATA_ROOT).rglob(f"{job.pk}/*.nxs"):
+        file.unlink()
+    sent = b"".join(signed_in("owner").get(address).streaming_content)  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.read("README.txt").count(b"MISSING") == 2
+
+
+def test_results_are_compared_as_far_as_they_may_be_seen(world: World, signed_in: Browser) -> None:
+    owner, outsider = world.owner.user, world.people["outsider"].user
+    assert owner is not None
+    assert outsider is not None
+    store = results.store()
+    jobs = [
+        measured.make_job(user, name=name) for user, name in ((owner, "one"), (owner, "two"), (outsider, "zq unseen"))
+    ]
+    for job in jobs:
+        for sample in job.samples.all():
+            measured.measure(store, Path(dj_settings.DATA_ROOT), sample)
+    page = signed_in("owner").get("/jobs/compare?" + "&".join(f"job={job.pk}" for job in jobs) + "&job=nonsense")
+    shown = page.content.decode()
+    assert "zq unseen" not in shown
+    assert shown.count('class="curve"') == 4
+    assert "1. one: A1" in shown
+    assert "2. two: A2" in shown
+    assert signed_in("owner").get("/jobs/compare").status_code == 200

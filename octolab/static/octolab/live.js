@@ -29,6 +29,7 @@
   const behind = new Map();  // id of a fragment → since when it waits for a newer answer
   const live = new Map();  // id of a step → its last progress
   const announced = new Map();
+  const unfolded = new Set();  // ids of what somebody has unfolded in a fragment that is replaced
 
   const show = (state, text) => {
     if (light.textContent !== text) light.textContent = text;
@@ -81,10 +82,13 @@
       event.detail.shouldSwap = false;
       if (wasGood) location.reload();
     } else if (!event.detail.isError) wasGood = true;
+    for (const details of event.detail.target.querySelectorAll?.("details[open][id]") ?? []) unfolded.add(details.id);
   });
 
   document.body.addEventListener("htmx:afterSettle", () => {
     for (const [step, message] of live) onLive(message, step);
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+    unfolded.clear();
     for (const element of document.querySelectorAll("[data-said]")) {
       const before = announced.get(element.dataset.said);
       const text = element.textContent.trim();
