@@ -11,8 +11,10 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
 
 from octolab.ids import new_id
+from scheduler.jobformat.problems import Problem
 from scheduler.models import Event, Job, Step
 from scheduler.services import why
 from scheduler.services.standing import standing
@@ -22,6 +24,7 @@ from users.models import Project, ProjectRole, User
 from . import words
 from .asker import asker, visible_job
 from .control import buttons
+from .offers import offers
 from .plan import extent, job_timeline
 from .progress import samples_of, steps_of
 from .questions import questions
@@ -122,6 +125,7 @@ def submit(request: HttpRequest) -> HttpResponse:
         .filter(memberships__user=asker(request), memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
         .order_by("name"),
         "examples": fitting(),
+        "offers": offers(),
         "key": request.POST.get("key") or str(new_id()),
     }
     if request.method == "POST":
@@ -133,6 +137,18 @@ def submit(request: HttpRequest) -> HttpResponse:
         else:
             context["preview"], context["problems"] = look_at(asker(request), document, context["project"])
     return render(request, "octolab/submit.html", context)
+
+
+@login_required
+@require_POST
+def draft(request: HttpRequest) -> HttpResponse:
+    """Say what is wrong with a job that somebody is writing; nothing is predicted or kept."""
+    document = request.POST.get("document", "")
+    found: dict[str, Any] | None = None
+    problems: list[Problem] = []
+    if document.strip():
+        found, problems = look_at(asker(request), document, request.POST.get("project", ""), predicted=False)
+    return render(request, "octolab/parts/draft.html", {"draft": found, "problems": problems})
 
 
 @login_required

@@ -15,6 +15,7 @@ urlpatterns = [
     path("lab/<slug:part>", lab.lab_part, name="lab-part"),
     path("jobs", jobs.jobs, name="jobs"),
     path("jobs/new", jobs.submit, name="submit"),
+    path("jobs/new/draft", jobs.draft, name="submit-draft"),
     path("jobs/compare", compare.compare, name="compare"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
     path("jobs/<uuid:job_id>/everything.zip", bundle.everything, name="job-everything"),

@@ -242,6 +242,32 @@ def test_what_is_refused_is_a_page_that_says_what_to_do(window: Open) -> None:
     expect(guesser.get_by_text(re.compile("You can try again in \\d+ minutes"))).to_be_visible()
 
 
+def test_a_job_is_written_with_forms_and_checked_while_it_is_written(window: Open) -> None:
+    page = window("ann")
+    page.goto("/jobs/new")
+    page.get_by_text("What the lab offers").click()
+    page.get_by_text("Prepare a vial").click()
+    page.get_by_role("button", name="Put into the job: Prepare a vial").click()
+    page.get_by_text("Add a solution").click()
+    form = page.locator("form[data-task='batch_synthesis.add']")
+    form.get_by_role("button").click()
+    expect(page.get_by_label("The job, as YAML or JSON")).not_to_have_value(re.compile("add"))
+    form.get_by_label("Solution").select_option("Citrate")
+    form.get_by_label("Volume").fill("12000")
+    form.get_by_role("button").click()
+    expect(page.locator("#draft")).to_contain_text("12000 µL is too much: 10 µL to 5000 µL is possible")
+    editor = page.get_by_label("The job, as YAML or JSON")
+    editor.fill(editor.input_value().replace("12000", "1200") + "tags: [written]\n")
+    expect(page.locator("#draft")).to_contain_text("Complete: 1 sample")
+    page.get_by_text("Stir batch_synthesis.stir").click()
+    page.locator("form[data-task='batch_synthesis.stir']").get_by_label("Speed").fill("600 rpm")
+    page.get_by_role("button", name="Put into the job: Stir").click()
+    expect(editor).to_have_value(re.compile(r"stir\n    with: \{speed: 600 rpm\}\n\ntags: \[written\]"))
+    expect(page.locator("#draft")).to_contain_text("Complete: 1 sample")
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_role("status").filter(has_text="is a good job")).to_be_visible()
+
+
 def test_a_token_is_shown_once_with_a_button_that_copies_it(window: Open) -> None:
     page = window("ann")
     page.goto("/account")
