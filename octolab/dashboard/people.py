@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from users import services
 from users.accounts.adapter import INVITATION
-from users.accounts.services import admit, invite, open_invitation, turn_away
+from users.accounts.services import OFF, admit, invite, open_invitation, turn_away
 from users.models import Invitation, LabPolicy, LabRole, Project, SignUp, User
 from users.policies.services import change_policy, set_quota
 from users.policies.text import names
@@ -80,6 +80,8 @@ def invitations(request: HttpRequest) -> HttpResponse:
     except AccountError as error:
         messages.error(request, str(error), extra_tags="bad")
         return redirect("admin-people")
+    if LabPolicy.current().sign_up == LabPolicy.SignUp.OFF:
+        messages.warning(request, f"{OFF} set Sign-up to “Invitation” above.", extra_tags="bad")
     return people(request, link=link)
 
 

@@ -31,6 +31,7 @@ class Line:
     """Final state → number."""
     consumables: dict[str, float] = field(default_factory=dict)
     """Stock → amount in its unit."""
+    project_name: str = ""
 
     @property
     def module_hours(self) -> float:
@@ -72,10 +73,10 @@ def everything(
     if user:
         rows = rows.filter(user__username=user)
     lines: dict[tuple[Any, ...], Line] = {}
-    for month, name, slug, kind, item, amount in rows.distinct().values_list(
-        "month", "user__username", "project__slug", "kind", "item", "amount"
+    for month, name, slug, project_name, kind, item, amount in rows.distinct().values_list(
+        "month", "user__username", "project__slug", "project__name", "kind", "item", "amount"
     ):
-        line = lines.setdefault((month, slug, name), Line(f"{month:%Y-%m}", name, slug))
+        line = lines.setdefault((month, slug, name), Line(f"{month:%Y-%m}", name, slug, project_name=project_name))
         match kind:
             case Usage.Kind.MODULE:
                 line.modules[item] = round(amount / 3600, 4)

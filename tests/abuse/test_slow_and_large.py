@@ -257,6 +257,28 @@ async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest
 
 
 @pytest.mark.asyncio
+async def test_of_too_many_slow_heads_the_oldest_end_and_decent_clients_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with impatient(monkeypatch, MOST_WITHOUT_HEAD=10) as port:
+        slow = []
+        for _ in range(50):
+            slow.append(await asyncio.open_connection("127.0.0.1", port))
+            slow[-1][1].write(b"GET / HTTP/1.1\r\n")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b"200 OK" in await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+        ended = [await asyncio.wait_for(reader.read(), 20) for reader, _ in slow[:-10]]
+        assert {status_of(answer) for answer in ended} == {408}
+        # The last ones may still go on.
+        slow[-1][1].write(b"Host: x\r\nConnection: close\r\n\r\n")
+        assert status_of(await asyncio.wait_for(slow[-1][0].read(), 20)) == 200
+        for _, writer in slow:
+            writer.close()
+
+
+@pytest.mark.asyncio
 async def test_a_connection_that_is_used_slowly_but_well_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with impatient(monkeypatch, HEAD_TIMEOUT_S=0.3) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -46,6 +46,9 @@ class Command(BaseCommand):
             self.stderr.write(f"entry {broken.seq}: {broken.reason}")
         if verdict.broken:
             raise CommandError(f"The audit log does not hold: {len(verdict.broken)} places are wrong.")
-        seen.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        seen.write_text("\n".join(dict.fromkeys([*kept, verdict.hash][-_MOST_KEPT:])) + "\n")
+        try:
+            seen.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            seen.write_text("\n".join(dict.fromkeys([*kept, verdict.hash][-_MOST_KEPT:])) + "\n")
+        except OSError as error:
+            self.stderr.write(f"The hash cannot be kept in {seen}: {error.strerror}.")
         self.stdout.write(f"{verdict.entries} entries, nothing changed or missing. Keep this elsewhere: {verdict.hash}")
