@@ -147,8 +147,9 @@ class Catalogue:
             return self._place_title(thing)
         if thing in self.stocks:
             return self.stocks[thing].title or thing
-        known = {one.id: one.title for one in (*self.lab.devices, *self.lab.people)}
-        return known.get(thing) or thing
+        devices = {device.id: device.title for device in self.lab.devices}
+        people = {person.id: person.title for person in self.lab.people}
+        return devices.get(thing) or people.get(thing) or thing
 
     def _place_title(self, resource: str) -> str:
         """Return what people call a kind of place: ``Vial storage``, ``Batch synthesis: vial slot``."""

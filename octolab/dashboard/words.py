@@ -61,6 +61,17 @@ def step(row: Step) -> str:
     return title if alone else f"{title}: {plain(row.name)}"
 
 
+def result(row: Step, name: str) -> tuple[str, str]:
+    """Return how a result of a step's task is called, and its unit: ``("peak", "nm")`` for ``peak_nm``."""
+    manifest = catalogue.current().manifests.get(row.module)
+    tasks = manifest.tasks if manifest is not None else ()
+    declared = (one for known in tasks if known.name == row.task_name for one in known.results)
+    found = next((one for one in declared if one.name == name), None)
+    if found is None:
+        return plain(name), ""
+    return found.title or plain(name.removesuffix(f"_{found.unit.lower()}")), found.unit
+
+
 def task_key(key: str) -> str:
     """Write the name of a task in a job's workflow: ``add (4th)`` for ``add_4``."""
     found = _NUMBERED.match(key)
