@@ -96,7 +96,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Show one job: where it is, what it measured, what happened."""
     row = visible_job(request, job_id)
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
-    context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
+    context: dict[str, Any] = {"job": row, "spec": spec}
     for name, part in _PARTS.items():
         if name != "why":  # it is asked for once the page is there: the answer takes a moment
             context |= part(request, row)
@@ -193,6 +193,10 @@ def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
     return job_timeline(row) | {"steps": steps_of(row)}
 
 
+def _standing(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"standing": standing(row), "final": row.state in JOB_FINAL}
+
+
 def _samples(request: HttpRequest, row: Job) -> dict[str, Any]:
     return {"samples": samples_of(row)}
 
@@ -225,6 +229,7 @@ def _questions(request: HttpRequest, row: Job) -> dict[str, Any]:
 _PARTS = {
     "status": _status,
     "why": _why,
+    "standing": _standing,
     "questions": _questions,
     "samples": _samples,
     "timeline": _timeline,

@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analysis import results
-from scheduler.models import Device, Interlock, Job, Request, Step
+from octolab.dashboard.thelab import the_lab
+from scheduler.models import Device, Interlock, Job, Leader, Manifest, Module, Request, Step, Task
 from tests.analysis import measured
 from tests.cast import World, make_job
 from users.models import Token
@@ -216,6 +217,47 @@ def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, sign
     refused = signed_in("operator").post(reverse("operator-run"), {"task": "bench.nonsense"}, follow=True)
     assert "nonsense" in refused.content.decode()
     assert not Job.objects.filter(manual=True).exists()
+
+
+def test_every_page_tells_what_does_not_answer_and_tells_nothing_twice(world: World, signed_in: Browser) -> None:
+    client = signed_in("viewer")
+    for device in the_lab().devices:
+        Device.objects.update_or_create(pk=device.id, defaults={"title": device.title, "state": "offline"})
+    shown = client.get("/notices").content.decode()
+    assert "The scheduler does not answer" in shown
+    assert "No module host is connected" in shown
+    Leader.objects.update(renewed_at=timezone.now())
+    Device.objects.exclude(pk="spectrometer").update(state="idle")
+    shown = client.get("/notices").content.decode()
+    assert "scheduler does not answer" not in shown
+    assert "Without connection: UV-Vis spectrometer. Steps that need it wait." in shown
+    again = re.search(r'hx-get="([^"]+)"', shown)
+    assert again is not None
+    assert client.get(again[1]).status_code == 204
+    Device.objects.update(state="idle")
+    changed = client.get(again[1])
+    assert changed.status_code == 200
+    assert "Without connection" not in changed.content.decode()
+    assert signed_in("anonymous").get("/notices").status_code == 302
+
+
+def test_what_a_task_has_found_stands_in_the_history_with_its_unit(world: World, signed_in: Browser) -> None:
+    from modules.batch_synthesis import manifest
+
+    published = manifest({})
+    row = Manifest.objects.create(hash=published.hash(), document=published.model_dump(mode="json"))
+    Module.objects.create(pk="batch_synthesis", manifest=row)
+    pumps = dict.fromkeys(the_lab().device_ids("batch_synthesis", "pumps"), "use")
+    Step.objects.filter(pk=world.step.pk).update(
+        module="batch_synthesis", task_name="add", name="add", state="completed",
+        adds={"solution": "Citrate", "volume_ul": 1200.0}, devices={"linear_actuator": "use", **pumps},
+    )  # fmt: skip
+    Task.objects.filter(job=world.job).update(results={"delivered": 1199.5})
+    page = signed_in("owner").get(reverse("sample", args=[world.sample.pk])).content.decode()
+    assert "Add a solution: 1200 µL of Citrate" in page
+    assert "delivered 1200 µL" in page, "four digits of 1199.5"
+    assert "Linear actuator, pumps" in page
+    assert "silver nitrate" not in page
 
 
 def test_the_emergency_stop_is_on_every_page_and_tells_where_it_is_tripped(world: World, signed_in: Browser) -> None:

@@ -7,11 +7,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.prepare_web import PASSWORD
 from tests.services import MongoServer, RedisServer
@@ -202,6 +203,37 @@ def test_a_page_never_shows_the_past_as_if_it_were_now(window: Open, server: Web
     expect(page.get_by_text("The server does not answer")).to_be_hidden()
     expect(state).to_have_text("Running")
     assert page.evaluate("window.sameWindow") is True
+
+
+def test_the_last_change_is_shown_however_many_come_at_once_and_however_slow_answers_are(
+    window: Open, server: WebServer
+) -> None:
+    page, job = window("ann"), server.people["held"]
+    page.goto(f"/jobs/{job}")
+    expect(page.locator(".live")).to_have_text("live")
+    asked: list[str] = []
+
+    def slowly(route: Route) -> None:
+        asked.append(route.request.url)
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route("**/part/status", slowly)
+    names = [f"named {number}" for number in range(12)]
+    with closing(sqlite3.connect(server.directory / "octolab.sqlite3", timeout=30)) as database:
+        for name in names:
+            database.execute("UPDATE scheduler_job SET name = ? WHERE id = ?", [name, job.replace("-", "")])
+            database.execute(
+                "INSERT INTO scheduler_event (seq, at, lab_s, kind, subject, job_id, project_id, state_from, state_to,"
+                " actor, reason, data) SELECT (SELECT MAX(seq) + 1 FROM scheduler_event), at, lab_s, kind, subject,"
+                " job_id, project_id, state_from, state_to, actor, reason, data FROM scheduler_event"
+                " WHERE job_id = ? AND kind = 'job' LIMIT 1",
+                [job.replace("-", "")],
+            )
+            database.commit()
+            page.wait_for_timeout(150)
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[-1], timeout=20_000)
+    assert 1 < len(asked) < len(names) + 3
 
 
 def test_an_emergency_stop_that_did_not_get_through_says_so(window: Open, server: WebServer) -> None:
