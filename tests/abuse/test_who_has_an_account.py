@@ -129,3 +129,20 @@ def test_an_address_that_has_an_account_is_treated_alike(accounts: None, path: s
         assert "_auth_user_id" not in client.session
     assert seen[0] == seen[1]
     assert User.objects.count() == before + bool(form), "the known address makes no second account"
+
+
+def test_with_the_mail_server_away_nobody_learns_more_and_nothing_breaks(accounts: None, settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    seen = []
+    for email in (KNOWN, UNKNOWN):
+        cache.clear()
+        client = Client()
+        answer = client.post("/account/password/reset/", {"email": email})
+        seen.append((answer.status_code, plain(client.get(answer.headers["Location"]), email)))
+    assert seen[0] == seen[1]
+    assert "No mail can be sent at present" in seen[0][1]
+    cache.clear()
+    wish = {"username": "newcomer", "email": UNKNOWN, "password1": PASSWORD, "password2": PASSWORD}
+    assert Client().post("/account/signup/", wish).status_code == 302
+    assert User.objects.filter(username="newcomer").exists()

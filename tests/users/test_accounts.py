@@ -240,6 +240,14 @@ def test_a_role_can_need_a_second_factor(world: World) -> None:
     assert client.get("/jobs").headers["Location"] == "/account/2fa/"
     refused = client.get("/api/v1/jobs")
     assert (refused.status_code, refused.json()["type"]) == (403, "urn:octolab:problem:second-factor")
+    # No header lets the session pass as a token, no name as the emergency stop; the stop itself is open.
+    for kind in ("Basic x", "x", "Token x", "bearer", "Bearer x", "Bearer\tx"):
+        tricked = client.get("/api/v1/jobs", headers={"Authorization": kind})
+        assert tricked.status_code in (401, 403), kind
+    assert client.get("/api/v1/quotas/users/estop").status_code == 403
+    assert client.post("/api/v1/estop/rearm", {"note": "x"}, "application/json").status_code == 403
+    assert client.post("/estop/rearm", {"scope": "lab", "note": "x"}).headers["Location"] == "/account/2fa/"
+    assert client.get("/api/v1/estop").status_code not in (401, 403)
     assert client.get("/account/2fa/").status_code == 200
     assert world.operator.user
     TOTP.activate(world.operator.user, "JBSWY3DPEHPK3PXP")

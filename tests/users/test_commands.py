@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from modules.contract.lab import load
+from scheduler.management.commands.create_lab import LABS
 from users.authentication import authenticate_token
 from users.models import Token, User
 
@@ -95,6 +97,24 @@ def test_an_admin_s_first_hour_at_the_command_line(data_root: Path) -> None:
     run("add_member", "team", "ben", "--remove")
     assert "nothing changed or missing" in run("audit", "verify")
     assert "quota.set" in run("audit", "show", "--project", "team")
+
+
+@pytest.mark.parametrize("like", ["real-example", "silver", "virtual"])
+def test_a_lab_of_one_s_own_begins_with_a_file_that_works(tmp_path: Path, like: str) -> None:
+    file = tmp_path / "lab.toml"
+    name = 'Room "3.14" \\ µ'
+    said = run("create_lab", str(file), "--name", name, "--timezone", "Europe/Berlin", "--like", like)
+    lab = load(file)
+    assert (lab.name, lab.timezone) == (name, "Europe/Berlin")
+    assert lab.modules.keys() == load(LABS / f"{like}.toml").modules.keys()
+    assert f"deploy/up --no-demo --lab {file}" in said
+    before = file.read_text()
+    with pytest.raises(CommandError, match="there already"):
+        run("create_lab", str(file), "--name", "another")
+    assert file.read_text() == before
+    with pytest.raises(CommandError, match="timezone"):
+        run("create_lab", str(tmp_path / "other.toml"), "--name", "x", "--timezone", "Mars/Olympus")
+    assert not (tmp_path / "other.toml").exists()
 
 
 @pytest.mark.parametrize(

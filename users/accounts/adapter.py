@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.account.stages import EmailVerificationStage
+from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -18,6 +22,8 @@ from users.models import LabPolicy, User
 from . import services
 from .models import Invitation
 
+_log = logging.getLogger(__name__)
+MAIL_AWAY = "No mail can be sent at present. Try again later, or ask an administrator of the lab."
 INVITATION = "octolab_invitation"
 """Where the session keeps the id of the invitation by which somebody came."""
 
@@ -74,6 +80,14 @@ class AccountAdapter(DefaultAccountAdapter):
         if not user.is_active:
             raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
         super().login(request, user)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a mail; who cannot be reached for now, because the mail server is away, may ask for it again."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (OSError, SMTPException) as error:
+            _log.error("a mail (%s) could not be sent: %s", template_prefix, error)
+            messages.error(allauth_context.request, MAIL_AWAY, extra_tags="bad")
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that the server itself vouches for."""
