@@ -1,4 +1,4 @@
-"""Fairness: a flood, the mixed load of the planning measurements (simulated, and done by the live scheduler), a week."""
+"""Fairness: a flood, the mixed load of the planning measurements (simulated, and by the live scheduler), a week."""
 
 from __future__ import annotations
 

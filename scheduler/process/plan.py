@@ -21,7 +21,7 @@ from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import say_refusal
 from scheduler.process.choice import Choice
-from scheduler.process.cycles import cycle_of, is_placeholder
+from scheduler.process.cycles import cycle_of, is_placeholder, original
 from scheduler.process.filling import fill
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
@@ -92,6 +92,8 @@ class Plan:
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
+        self.foreseen: dict[str, LiveJob] = {}
+        """Jobs whose next cycles were placed or moved since they were last written."""
         self._expected: dict[str, int] = {}
         """First step of a placeholder's unit → its start in ticks."""
         self._table: EditableTable | None = None
@@ -468,15 +470,26 @@ class Plan:
 
     def _note_expected(self, table: EditableTable, jobs: list[LiveJob]) -> None:
         """Remember where the placeholders of some jobs stand."""
-        expecting = {job.id for job in jobs if job.expects}
+        expecting = {job.id: job for job in jobs if job.expects}
         if len(jobs) == len(self.state.jobs):
             self._expected.clear()
-        if not expecting:
-            return
-        for unit in table.units:
-            placed = unit.job in expecting and table.start[unit.index] != UNPLACED
-            if placed and unit.steps and is_placeholder(unit.steps[0]):
-                self._expected[unit.steps[0]] = table.start[unit.index]
+        bars: dict[str, list[list[Any]]] = {name: [] for name in expecting}
+        for unit in table.units if expecting else ():
+            start = table.start[unit.index]
+            if unit.job not in expecting or start == UNPLACED or not unit.steps or not is_placeholder(unit.steps[0]):
+                continue
+            self._expected[unit.steps[0]] = start
+            variant = unit.variants[table.chosen[unit.index]]
+            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
+                step = self.state.steps.get(original(name))
+                if step is not None and step.devices:
+                    at_s = seconds(start + offset)
+                    bars[unit.job].append([cycle_of(name), at_s, at_s + seconds(length), sorted(step.devices)])
+        for job in expecting.values():
+            found = sorted(bars[job.id])
+            if found != job.expected:
+                job.expected = found
+                self.foreseen[job.id] = job
 
 
 def _puts_away(step: LiveStep) -> bool:
