@@ -121,6 +121,8 @@ class Rates:
                 if not away:
                     _log.warning("Redis is away: each web process counts requests for itself: %s", error)
                 away = True
+            except Exception:
+                _log.exception("the counts of requests could not be shared; trying again")
 
     async def _share_once(self) -> None:
         told = list(self._taken())

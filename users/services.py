@@ -17,6 +17,7 @@ from .audit import note
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 
 DEFAULT_SCOPES: tuple[str, ...] = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.RESULTS_READ, Scope.DEVICES_READ)
+_MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -89,7 +90,18 @@ def free_slug(username: str) -> str:
 
 
 def set_lab_role(user: User, role: str, modules: list[str] | None = None) -> LabRole:
-    """Make the user an operator (of the named modules, or of all) or an administrator of the lab."""
+    """Make the user an operator (of the named modules, or of all) or an administrator of the lab.
+
+    Raises
+    ------
+    AccountError
+        If modules are named for a role that has nothing to do with them, or something that cannot be a module's name.
+    """
+    if modules is not None and role != LabRole.Role.OPERATOR:
+        raise AccountError("modules", "Only operators are operators of modules.")
+    for module in modules or ():
+        if not _MODULE.fullmatch(module):
+            raise AccountError("modules", f"{module[:100]!r} is not the name of a module.")
     with transaction.atomic():
         row = LabRole.objects.update_or_create(user=user, role=role, defaults={"modules": modules})[0]
         note("labrole.give", user.username, role=str(role), modules=modules)

@@ -103,6 +103,38 @@ def run_by_hand(
 
 
 @app.command()
+def approvals(as_json: AsJson = False) -> None:
+    """List the jobs that wait for your approval."""
+    with open_lab() as lab:
+        keys = ("id", "name", "project", "owner", "reason")
+        print_answer(
+            lab.approvals(), as_json, lambda found: show.grid(keys, ([job[key] for key in keys] for job in found))
+        )
+
+
+@app.command()
+def approve(
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `octolab approvals` shows it.")],
+    note: Annotated[str, typer.Option(help="Kept for ever.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let a job be planned that waits for approval."""
+    with open_lab() as lab:
+        print_answer(lab.approve(job_id, note), as_json, lambda _: "Approved.")
+
+
+@app.command()
+def reject(
+    job_id: Annotated[str, typer.Argument(help="The job's id, as `octolab approvals` shows it.")],
+    note: Annotated[str, typer.Option(prompt="Why not?", help="Its owner is told.")],
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job that waits for approval."""
+    with open_lab() as lab:
+        print_answer(lab.reject(job_id, note), as_json, lambda _: "Rejected; its owner is told.")
+
+
+@app.command()
 def attention(as_json: AsJson = False) -> None:
     """List what waits for an operator's decision."""
     with open_lab() as lab:

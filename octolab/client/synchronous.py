@@ -329,6 +329,20 @@ class Octolab:
         answer: dict[str, Any] = self._server.json(post(f"/steps/{segment(step_id)}/decide", body))
         return answer
 
+    def approvals(self) -> list[dict[str, Any]]:
+        """Return the jobs that wait for your approval (operators), with what they ask for."""
+        return list(self._pages(get("/operator/approvals")))
+
+    def approve(self, job_id: str, note: str = "") -> dict[str, Any]:
+        """Let a job be planned (operators of its modules)."""
+        answer: dict[str, Any] = self._server.json(post(f"/jobs/{segment(job_id)}/approve", {"note": note}))
+        return answer
+
+    def reject(self, job_id: str, note: str) -> dict[str, Any]:
+        """Cancel a job that waits for approval (operators of its modules); its owner is told the note."""
+        answer: dict[str, Any] = self._server.json(post(f"/jobs/{segment(job_id)}/reject", {"note": note}))
+        return answer
+
     def questions(self) -> list[dict[str, Any]]:
         """Return the steps that wait for a person and that you may answer, each with its ``form``."""
         found: list[dict[str, Any]] = self._server.json(get("/steps/waiting"))

@@ -17,6 +17,7 @@ from scheduler.services import approval
 from scheduler.services.requests import IllegalStateError
 from users.models import User
 
+from .answers import tell
 from .asker import asker
 
 
@@ -39,9 +40,9 @@ def decide(request: HttpRequest, job_id: UUID) -> HttpResponse:
     said = request.POST.get("note", "").replace("\0", "").strip()[:500]
     try:
         if request.POST.get("decision") == "approve":
-            approval.approve_job(user, job, said)
+            tell(request, approval.approve_job(user, job, said))
         elif said:
-            approval.reject_job(user, job, said)
+            tell(request, approval.reject_job(user, job, said))
         else:
             messages.error(request, "Write down why: its owner is told.", extra_tags="bad")
     except IllegalStateError as refusal:

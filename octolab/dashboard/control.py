@@ -17,6 +17,7 @@ from scheduler.services import requests, windows
 from scheduler.services.verbs import CONTROLS, JOB_VERBS
 from users.models import User
 
+from .answers import tell
 from .asker import asker
 from .thelab import lab_clock
 
@@ -39,6 +40,13 @@ class Button:
     verb: str
     ask: str
     danger: bool
+
+    @property
+    def label(self) -> str:
+        """What stands on it; nobody shall take it for the emergency stop."""
+        return {"stop": "Stop early", "release": "Release", "halt": "Halt without clean-up"}.get(
+            self.verb, self.verb.capitalize()
+        )
 
 
 def buttons(user: User, job: Job) -> list[Button]:
@@ -74,7 +82,7 @@ def job_control(request: HttpRequest, job_id: UUID) -> HttpResponse:
     if verb not in CONTROLS:
         raise Http404
     try:
-        requests.control_job(user, job, verb, request.POST.get("reason", "").strip()[:1000])
+        tell(request, requests.control_job(user, job, verb, request.POST.get("reason", "").strip()[:1000]))
     except requests.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("job", job_id=job.id)

@@ -128,9 +128,9 @@ def timeline(
 
     grid = format_html_join(
         "",
-        '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="12" text-anchor="middle">{3}</text>',
+        '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="12" text-anchor="{4}">{3}</text>',
         (
-            (f"{x(tick):.1f}", top - 4, height - 4, clock_text(tick))
+            (f"{x(tick):.1f}", top - 4, height - 4, clock_text(tick), "end" if x(tick) > width - 30 else "middle")
             for tick in _ticks(low, high, time_step_s(high - low, 8), midnight_s)
         ),
     )

@@ -18,6 +18,7 @@ from scheduler.services.jobs import JobRefused, LabNotReady
 from scheduler.services.requests import IllegalStateError
 
 from . import words
+from .answers import tell
 from .asker import asker
 from .operator import operators_only
 
@@ -96,7 +97,7 @@ def run(request: HttpRequest) -> HttpResponse:
 
 def _done(request: HttpRequest, verb: Any, *arguments: Any) -> HttpResponse:
     try:
-        verb(asker(request), *arguments)
+        tell(request, verb(asker(request), *arguments))
     except IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")

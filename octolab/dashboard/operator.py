@@ -22,6 +22,7 @@ from scheduler.services import people
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
+from .answers import tell
 from .approvals import approvals
 from .asker import asker
 from .lab import stock_rows
@@ -110,7 +111,7 @@ def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
 
 def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
     try:
-        verb(asker(request), *arguments)
+        tell(request, verb(asker(request), *arguments))
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")

@@ -62,9 +62,9 @@ def _results(row: StepMember) -> list[tuple[str, Any, str]]:
     """Return name, value and unit of what a task found for this sample; of several samples, each has its own."""
     found = row.task.results or {}
     own = found.get(str(row.sample_id))
-    entries = (own if isinstance(own, dict) else found).items()
-    return [
-        (name, entry["value"], str(entry.get("unit") or "")) if isinstance(entry, dict) else (name, entry, "")
-        for name, entry in entries
-        if not isinstance(entry, dict) or "value" in entry
-    ]
+    told = []
+    for name, value in (own if isinstance(own, dict) else found).items():
+        if not isinstance(value, dict):  # of another sample
+            title, unit = words.result(row.step, name)
+            told.append((title, value, unit))
+    return told

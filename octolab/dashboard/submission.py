@@ -53,7 +53,9 @@ def fitting() -> list[Example]:
     return [one for one in examples() if not lab.complete or one.tasks <= set(lab.task_names)]
 
 
-def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | None, list[Problem]]:
+def look_at(
+    user: User, document: str, project: str, *, predicted: bool = True
+) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Check a document; return what it would become and when, or what is wrong with it."""
     try:
         checked = check_job(user=user, document=document, project=project or None)
@@ -61,7 +63,7 @@ def look_at(user: User, document: str, project: str) -> tuple[dict[str, Any] | N
         return None, list(refused.problems)
     except LabNotReady as error:
         return None, [Problem("", str(error))]
-    placement = predict(checked)
+    placement = predict(checked) if predicted else None
     return {
         "name": checked.document.name,
         "samples": len(checked.expansion.samples),

@@ -6,7 +6,7 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, control, estop, jobs, lab, maintenance, notices, operator, questions, samples
+from . import account, bundle, compare, control, estop, jobs, lab, maintenance, notices, operator, questions, samples
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -15,7 +15,10 @@ urlpatterns = [
     path("lab/<slug:part>", lab.lab_part, name="lab-part"),
     path("jobs", jobs.jobs, name="jobs"),
     path("jobs/new", jobs.submit, name="submit"),
+    path("jobs/new/draft", jobs.draft, name="submit-draft"),
+    path("jobs/compare", compare.compare, name="compare"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>/everything.zip", bundle.everything, name="job-everything"),
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
     path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),

@@ -7,7 +7,7 @@ import re
 from scheduler import catalogue
 from scheduler.models import Step
 
-from .thelab import device_title, module_title, the_lab
+from .thelab import device_title, the_lab
 
 _NUMBERED = re.compile(r"^(.*)_(\d+)$")
 
@@ -24,20 +24,12 @@ def sentence(text: str) -> str:
 
 def thing(name: str) -> str:
     """Write a device, a person, a module, a stock or the whole lab as people call it."""
-    if name == "lab":
-        return "the whole lab"
-    lab = the_lab()
-    stock = next((stock.title for stock in lab.stocks if stock.id == name), "")
-    return module_title(name) if name in lab.modules else stock if stock else device_title(name)
+    return catalogue.current().title(name)
 
 
 def place_kind(resource: str) -> str:
     """Write a kind of place: ``Batch synthesis: vial slot``."""
-    shared = the_lab().resources.get(resource)
-    if shared is not None and shared.title:
-        return shared.title
-    instance, _, name = resource.rpartition(".")
-    return f"{module_title(instance)}: {plain(name)}" if instance else sentence(plain(name))
+    return catalogue.current().title(resource)
 
 
 def place(name: str) -> str:
@@ -67,6 +59,17 @@ def step(row: Step) -> str:
     steps = next((task.steps for task in manifest.tasks if task.name == row.task_name), ()) if manifest else ()
     alone = len(steps) == 1 or row.name == row.task_name
     return title if alone else f"{title}: {plain(row.name)}"
+
+
+def result(row: Step, name: str) -> tuple[str, str]:
+    """Return how a result of a step's task is called, and its unit: ``("peak", "nm")`` for ``peak_nm``."""
+    manifest = catalogue.current().manifests.get(row.module)
+    tasks = manifest.tasks if manifest is not None else ()
+    declared = (one for known in tasks if known.name == row.task_name for one in known.results)
+    found = next((one for one in declared if one.name == name), None)
+    if found is None:
+        return plain(name), ""
+    return found.title or plain(name.removesuffix(f"_{found.unit.lower()}")), found.unit
 
 
 def task_key(key: str) -> str:

@@ -65,6 +65,15 @@ def from_now(lab_s: float | None) -> str:
 
 
 @register.filter
+def due(lab_s: float | None) -> str:
+    """Write when something that goes on is expected to end: ``in 12 min``, ``3 min overdue``."""
+    if lab_s is None:
+        return "—"
+    gap_s = lab_s - lab_clock().now()
+    return f"in {duration(gap_s)}" if gap_s >= 0 else f"{duration(-gap_s)} overdue"
+
+
+@register.filter
 def starts(lab_s: float | None) -> str:
     """Write when something would begin: ``at once``, ``in 12 min``."""
     if lab_s is None:

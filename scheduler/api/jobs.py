@@ -24,7 +24,7 @@ from scheduler.models import Job
 from scheduler.services import requests
 from scheduler.services.jobs import change_job, check_job, submit_job
 from scheduler.states import JOB_FINAL, JobState
-from users.models import Scope, Token
+from users.models import Scope
 from users.permissions import may_change, needs, require
 
 from . import verbs
@@ -126,7 +126,7 @@ class Jobs(ApiView):
                 user=asker(request),
                 document=_document(request),
                 idempotency_key=_idempotency_key(request),
-                by_agent=_by_agent(request),
+                by_agent=verbs.by_agent(request),
             )
         return _accepted(job)
 
@@ -294,7 +294,7 @@ class Rerun(ApiView):
                 project=old.project,
                 idempotency_key=_idempotency_key(request),
                 rerun_of=old,
-                by_agent=_by_agent(request),
+                by_agent=verbs.by_agent(request),
             )
         return _accepted(job)
 
@@ -400,10 +400,6 @@ def _document(request: Request) -> dict[str, Any] | str:
     if set(data) == {"document"} and isinstance(data["document"], str):
         return str(data["document"])
     return data
-
-
-def _by_agent(request: Request) -> bool:
-    return isinstance(request.auth, Token) and request.auth.agent
 
 
 def _idempotency_key(request: Request) -> str | None:

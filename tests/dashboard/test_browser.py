@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,10 +120,16 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
         assert told[-1] == f"STOP_{channel}", "heating and stirring end with the last vial that needs them"
 
     with page.expect_download() as download:
-        page.locator("#job-results a[download]").first.click()
+        page.locator("#job-results tbody a[download]").first.click()
     saved = tmp_path / "spectrum.nxs"
     download.value.save_as(saved)
     assert saved.read_bytes().startswith(b"\x89HDF")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Everything (ZIP)").click()
+    download.value.save_as(tmp_path / "everything.zip")
+    with zipfile.ZipFile(tmp_path / "everything.zip") as archive:
+        assert archive.testzip() is None
+        assert b"name: Silver nanoparticles" in archive.read("job.yaml")
 
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, "eve")

@@ -7,11 +7,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.prepare_web import PASSWORD
 from tests.services import MongoServer, RedisServer
@@ -30,6 +31,9 @@ rule = "band"
 trip = [5.0, 90.0]
 covers = ["batch_synthesis"]
 """
+OUTSIDE = """() => [...document.querySelectorAll("main :is(input, select, textarea, button)")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > window.innerWidth)
+  .map((one) => `${one.tagName} ${one.name} ${one.id} ${one.textContent.trim().slice(0, 20)}`)"""
 Open = Callable[..., Page]
 
 
@@ -112,7 +116,7 @@ NOBODY = (
         ("ann", ANN, 1280, "light"),
         ("ann", ANN, 390, "dark"),
         ("olga", ("/operator", "/", "/steps/{question}", "/estop"), 1280, "dark"),
-        ("olga", ("/operator", "/"), 390, "light"),
+        ("olga", ("/operator",), 390, "light"),
         ("ada", ("/admin", "/admin/audit"), 390, "light"),
         ("eve", ("/", "/jobs", "/account", "/accounting", "/asked"), 1280, "light"),
         ("", NOBODY, 390, "light"),
@@ -131,6 +135,7 @@ def test_nothing_on_a_page_stands_in_anybodys_way(
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if overflow > 0:
             found.append(f"{overflow} pixels too wide")
+        found += [f"{control} reaches out of the window" for control in page.evaluate(OUTSIDE)]
         if found:
             wrong[path] = found
     assert wrong == {}
@@ -204,6 +209,37 @@ def test_a_page_never_shows_the_past_as_if_it_were_now(window: Open, server: Web
     assert page.evaluate("window.sameWindow") is True
 
 
+def test_the_last_change_is_shown_however_many_come_at_once_and_however_slow_answers_are(
+    window: Open, server: WebServer
+) -> None:
+    page, job = window("ann"), server.people["held"]
+    page.goto(f"/jobs/{job}")
+    expect(page.locator(".live")).to_have_text("live")
+    asked: list[str] = []
+
+    def slowly(route: Route) -> None:
+        asked.append(route.request.url)
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route("**/part/status", slowly)
+    names = [f"named {number}" for number in range(12)]
+    with closing(sqlite3.connect(server.directory / "octolab.sqlite3", timeout=30)) as database:
+        for name in names:
+            database.execute("UPDATE scheduler_job SET name = ? WHERE id = ?", [name, job.replace("-", "")])
+            database.execute(
+                "INSERT INTO scheduler_event (seq, at, lab_s, kind, subject, job_id, project_id, state_from, state_to,"
+                " actor, reason, data) SELECT (SELECT MAX(seq) + 1 FROM scheduler_event), at, lab_s, kind, subject,"
+                " job_id, project_id, state_from, state_to, actor, reason, data FROM scheduler_event"
+                " WHERE job_id = ? AND kind = 'job' LIMIT 1",
+                [job.replace("-", "")],
+            )
+            database.commit()
+            page.wait_for_timeout(150)
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[-1], timeout=20_000)
+    assert 1 < len(asked) < len(names) + 3
+
+
 def test_an_emergency_stop_that_did_not_get_through_says_so(window: Open, server: WebServer) -> None:
     page = window("ann")
     page.goto("/jobs")
@@ -240,6 +276,32 @@ def test_what_is_refused_is_a_page_that_says_what_to_do(window: Open) -> None:
         if guesser.get_by_role("heading", name="Too often").count():
             break
     expect(guesser.get_by_text(re.compile("You can try again in \\d+ minutes"))).to_be_visible()
+
+
+def test_a_job_is_written_with_forms_and_checked_while_it_is_written(window: Open) -> None:
+    page = window("ann")
+    page.goto("/jobs/new")
+    page.get_by_text("What the lab offers").click()
+    page.locator("summary", has_text="Prepare a vial").click()
+    page.get_by_role("button", name="Put into the job: Prepare a vial").click()
+    page.locator("summary", has_text="Add a solution").click()
+    form = page.locator("form[data-task='batch_synthesis.add']")
+    form.get_by_role("button").click()
+    expect(page.get_by_label("The job, as YAML or JSON")).not_to_have_value(re.compile("add"))
+    form.get_by_label("Solution (needed)").select_option("Citrate")
+    form.get_by_label("Volume (needed)").fill("12000")
+    form.get_by_role("button").click()
+    expect(page.locator("#draft")).to_contain_text("12000 µL is too much: 10 µL to 5000 µL is possible")
+    editor = page.get_by_label("The job, as YAML or JSON")
+    editor.fill(editor.input_value().replace("12000", "1200") + "tags: [written]\n")
+    expect(page.locator("#draft")).to_contain_text("Complete: 1 sample")
+    page.locator("summary", has_text="batch_synthesis.stir").click()
+    page.locator("form[data-task='batch_synthesis.stir']").get_by_label("Speed (needed)").fill("600 rpm")
+    page.get_by_role("button", name="Put into the job: Stir").click()
+    expect(editor).to_have_value(re.compile(r"stir\n    with: \{speed: 600 rpm\}\n\ntags: \[written\]"))
+    expect(page.locator("#draft")).to_contain_text("Complete: 1 sample")
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_role("status").filter(has_text="is a good job")).to_be_visible()
 
 
 def test_a_token_is_shown_once_with_a_button_that_copies_it(window: Open) -> None:

@@ -24,6 +24,7 @@ from users.services import AccountError, activate, deactivate, free_slug
 from .models import Invitation, SignUp
 
 VALID_DAYS = 7
+OFF = "Sign-up is off, and the link opens nothing until the lab takes who is invited:"
 
 
 def invite(email: str, project: Project | None = None, *, by: str = "") -> tuple[Invitation, str]:

@@ -1,5 +1,6 @@
 // Keeps pages live: one websocket per page; an event makes the fragments that show its subject load again.
-// A fragment says what it shows: <section id="…" hx-get="…" hx-trigger="refresh" data-live="job device">.
+// A fragment says what it shows: <section id="…" hx-get="…" hx-trigger="refresh" data-live="job device">, and with
+// data-pace="1500" that it is asked for at most every 1500 ms; the last event is never left out.
 // What is on the page counts as fresh as long as the server answers and no fragment waits for a newer answer;
 // otherwise the page says how old it is. While the websocket is away, all fragments are asked for every few seconds.
 "use strict";
@@ -12,7 +13,7 @@
   const age = notice.querySelector(".age");
   const said = document.querySelector("#said");
   const job = document.body.dataset.job || "";
-  const MIN_REFRESH_MS = 400;
+  const PACE_MS = 400;
   const RETRY_MS = 3000;
   const WITHOUT_SOCKET_MS = 5000;
   const PATIENCE_MS = 12000;  // the banner is asked for every 5 s
@@ -25,10 +26,14 @@
   let heardAt = Date.now();  // when the server last answered anything
   let freshAt = Date.now();  // until when what is shown was known to be so
   let askedAllAt = Date.now();
-  const pending = new Map();
+  const pending = new Map();  // id of a fragment → timer of its next question
+  const askedAt = new Map();
+  const flying = new Set();
+  const missed = new Set();
   const behind = new Map();  // id of a fragment → since when it waits for a newer answer
   const live = new Map();  // id of a step → its last progress
   const announced = new Map();
+  const unfolded = new Set();  // ids of what somebody has unfolded in a fragment that is replaced
 
   const show = (state, text) => {
     if (light.textContent !== text) light.textContent = text;
@@ -37,19 +42,17 @@
 
   // --- fragments
 
-  const ask = (element) => {
-    element.dataset.refreshedAt = String(Date.now());
-    htmx.trigger(element, "refresh");
-  };
-
   const refresh = (element, afterMs = 0) => {
-    if (pending.has(element.id)) return;
-    const since = Date.now() - Number(element.dataset.refreshedAt || 0);
-    pending.set(element.id, setTimeout(() => {
-      pending.delete(element.id);
-      const now = document.getElementById(element.id);
-      if (now) ask(now); else behind.delete(element.id);
-    }, Math.max(afterMs, MIN_REFRESH_MS - since)));
+    const id = element.id;
+    // An answer that is under way may have been made before what has just happened: ask once more behind it.
+    if (flying.has(id)) missed.add(id);
+    if (flying.has(id) || pending.has(id)) return;
+    const waits = Number(element.dataset.pace || PACE_MS) - (Date.now() - (askedAt.get(id) || 0));
+    pending.set(id, setTimeout(() => {
+      pending.delete(id);
+      const now = document.getElementById(id);
+      if (now) htmx.trigger(now, "refresh"); else behind.delete(id);
+    }, Math.max(0, afterMs, waits)));
   };
 
   const refreshAll = () => {
@@ -60,9 +63,18 @@
     }
   };
 
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    const asked = event.detail.requestConfig.elt;
+    if (!asked.matches("[data-live]")) return;
+    flying.add(asked.id);
+    askedAt.set(asked.id, Date.now());
+  });
+
   document.body.addEventListener("htmx:afterRequest", (event) => {
     const asked = event.detail.requestConfig.elt;
     if (!asked.matches("[data-live]")) return;
+    flying.delete(asked.id);
+    if (missed.delete(asked.id)) refresh(asked);
     if (event.detail.successful) {
       heardAt = Date.now();
       behind.delete(asked.id);
@@ -81,10 +93,13 @@
       event.detail.shouldSwap = false;
       if (wasGood) location.reload();
     } else if (!event.detail.isError) wasGood = true;
+    for (const details of event.detail.target.querySelectorAll?.("details[open][id]") ?? []) unfolded.add(details.id);
   });
 
   document.body.addEventListener("htmx:afterSettle", () => {
     for (const [step, message] of live) onLive(message, step);
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+    unfolded.clear();
     for (const element of document.querySelectorAll("[data-said]")) {
       const before = announced.get(element.dataset.said);
       const text = element.textContent.trim();
