@@ -86,7 +86,13 @@ def _ticks(low: float, high: float, step: float, origin: float = 0.0) -> list[fl
 
 
 def timeline(
-    rows: Sequence[Row], now_s: float, midnight_s: float, clock_text: Callable[[float], str], width: int = 1160
+    rows: Sequence[Row],
+    now_s: float,
+    midnight_s: float,
+    clock_text: Callable[[float], str],
+    width: int = 1160,
+    *,
+    always_now: bool = False,
 ) -> SafeString:
     """Draw bars over lab time, a row each, with a line at now.
 
@@ -102,13 +108,15 @@ def timeline(
         Writes a lab second for the axis.
     width
         Width of the drawing, in its own units; pages scale it.
+    always_now
+        Whether now is drawn however far away everything else is.
     """
     bars = [bar for row in rows for bar in row.bars]
     if not bars:
         return SafeString("")
     low = min(bar.start_s for bar in bars)
     high = max(max(bar.end_s for bar in bars), low + 1)
-    if low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
+    if always_now or low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
         low, high = min(low, now_s), max(high, now_s)
     left, row_height, top = 14 + 7.1 * max(len(row.label) for row in rows), 24, 22
     left = min(left, 260)
