@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from scheduler.models import Device, Job, Step
 from scheduler.services import versions
+from scheduler.services.cycles import expected_cycles
 from scheduler.states import STEP_FINAL, StepState
 
 from . import figures, words
@@ -55,10 +56,21 @@ def lab_plan(user: Any) -> dict[str, Any]:
         href = reverse("job", args=[job.id]) if job else ""
         for device in step.devices:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
+    expected = expected_cycles(user)
+    for one in expected:
+        css = f"s{colours.get(one.job, 0)} expected" if one.job else "other expected"
+        href = reverse("job", args=[one.job]) if one.job else ""
+        for name in one.devices:
+            rows.setdefault(name, []).append(figures.Bar(one.start_s, one.end_s, css, one.title, href))
     return {
         "figure": figures.timeline(
-            [figures.Row(device_title(d), bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+            [figures.Row(device_title(d), bars) for d, bars in rows.items()],
+            now_s,
+            midnight_s(now_s),
+            axis_text,
+            always_now=True,
         ),
+        "expected": sorted({one.title for one in expected if one.job}),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
         "published": versions.latest(user),

@@ -102,6 +102,11 @@ def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, An
         after = make_plan(found.problem, "masking", incumbent=after, limits=limits, seed=1)
     old, new = job_finishes(problem, before), job_finishes(found.problem, after)
     there = {job.id for job in problem.jobs}
+    # What waits for a person or a repair has no true times, before or after.
+    stuck = set(question.get("stuck", ()))
+    # Sums are of the same jobs, so that nothing gets better because something cannot be done any more.
+    both = there - set(found.unplaced) - stuck
+    added = {job.id for job in found.problem.jobs} - there - set(found.unplaced)
     starts = {
         job.id: min((after.starts[step.id] for step in job.steps() if step.id in after.starts), default=None)
         for job in found.problem.jobs
@@ -110,19 +115,30 @@ def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, An
         "jobs": [
             {"job": name, "finish_before": old.get(name), "finish": new[name], "start": starts[name]}
             for name in new
-            if name not in found.unplaced and (name not in there or new[name] != old.get(name))
+            if name not in found.unplaced and name not in stuck and (name not in there or new[name] != old.get(name))
         ],
-        "unplaced": dict(found.unplaced),
-        "makespan_before": _span(problem, before),
-        "makespan": _span(found.problem, after),
-        "flow_before": _flow(problem, old, there),
-        "flow": _flow(found.problem, new, there - set(found.unplaced)),
+        "unplaced": {name: _plain(why) for name, why in found.unplaced.items() if name not in stuck},
+        "stuck": sorted(stuck & there),
+        "makespan_before": _span(problem, old, both),
+        "makespan": _span(problem, new, both | added),
+        "flow_before": _flow(problem, old, both),
+        "flow": _flow(found.problem, new, both),
         "moved": sum(start != before.starts[name] for name, start in after.starts.items() if name in before.starts),
     }
 
 
-def _span(problem: Problem, plan: Plan) -> int:
-    return max(0, plan.makespan - problem.now)
+def _plain(why: str) -> str:
+    """Say why a job has no place without the ids of steps, which nobody can read."""
+    if "deadline" in why:
+        return "it cannot end before its deadline"
+    if "in time after" in why:
+        return "a step of it cannot start in time after the one that it has to follow"
+    return why if why.startswith("it ") else "it needs more than there is"
+
+
+def _span(problem: Problem, finishes: dict[str, int], of: Iterable[str]) -> int:
+    """Return the time until the last of some jobs is done."""
+    return max((finishes[name] - problem.now for name in of if name in finishes), default=0)
 
 
 def _flow(problem: Problem, finishes: dict[str, int], of: Iterable[str]) -> int:

@@ -246,7 +246,11 @@ class Changes:
         update_rows(Step, _STEP, map(_step_row, self.steps.values()), where=("id", "state"))
         # A whole plan may move, so these rows are narrow.
         update_rows(Step, _PLANNED, ((s.planned_start_s, s.planned_end_s, s.id) for s in self.moved.values()))
-        update_rows(Job, (*_PREDICTED, "weight"), ((*_predicted(j), j.weight, j.id) for j in self.predicted.values()))
+        update_rows(
+            Job,
+            (*_PREDICTED, "weight", "expected"),
+            ((*_predicted(j), j.weight, j.expected, j.id) for j in self.predicted.values()),
+        )
         update_rows(
             Step,
             ("duration_s", "consumes", "adds"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from scheduler.planning.checker import Violation, hard_violations
 from scheduler.planning.editable import EditableTable
@@ -11,7 +11,7 @@ from scheduler.planning.objective import Objective
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Problem
 from scheduler.process.cycles import is_placeholder
-from scheduler.process.filling import Rank, fill, strictly
+from scheduler.process.filling import Rank, fill, fill_by_job
 
 MEND_S = 0.25
 """Real seconds that are spent on a plan which breaks no rule, when the present order does."""
@@ -39,10 +39,12 @@ class Choice:
         self.value, self._broken = self._judge(self.table)
         self.value_before = self.value
 
-    def try_strictly(self, rank: Rank) -> bool:
-        """Try another order in which no rule may be broken; take it if it is better."""
+    def try_jobs(self, jobs: Iterable[str], rank: Rank, head: Callable[[str], bool]) -> bool:
+        """Try to place job after job; take it if it breaks nothing and is better. See `fill_by_job`."""
         table = EditableTable(self.problem)
-        return strictly(table, rank) and self._take(table, lambda value: value[0] == 0 and value < self.value)
+        return fill_by_job(table, jobs, rank, head) and self._take(
+            table, lambda value: value[0] == 0 and value < self.value
+        )
 
     def try_plan(self, starts: Mapping[str, int], rank: Rank, fair: Callable[[Mapping[str, int]], bool]) -> bool:
         """Try a plan that was searched for; take what is still left of it if that is worth the change and fair."""

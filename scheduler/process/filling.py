@@ -8,12 +8,15 @@ from typing import TypeVar
 import structlog
 
 from scheduler.planning.checker import hard_violations
+from scheduler.planning.layout import UNPLACED
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import MaskingTable, say_refusal
+from scheduler.process.cycles import is_placeholder
 
 log = structlog.get_logger("octolab.scheduler")
 
+MOST_HASTY = 6
 Table = TypeVar("Table", bound=MaskingTable)
 Rank = Callable[[str], tuple[float, ...]]
 """First step of a unit → its place in the order."""
@@ -45,11 +48,40 @@ def _floors(table: MaskingTable, units: Iterable[int], floor: Mapping[str, int])
     return found
 
 
-def strictly(table: MaskingTable, rank: Rank) -> bool:
-    """Place all units that are not fixed; return whether all rules could be kept. If not, none of them is placed."""
-    units = [unit.index for unit in table.units if unit.pinned is None]
-    units.sort(key=lambda index: rank(table.units[index].steps[0]))
-    return table.place(units) is None
+def fill_by_job(table: MaskingTable, jobs: Iterable[str], rank: Rank, head: Callable[[str], bool]) -> bool:
+    """Place job after job, so that the whole of each finds its place before the next; return whether all found one.
+
+    Parameters
+    ----------
+    jobs
+        Ids, the first one first. One whose rules could not be kept goes before all others in another try.
+    rank
+        Of what is placed before all jobs, and behind them (placeholders).
+    head
+        Whether the unit with this first step is placed before all jobs, in the order of the ranks.
+    """
+    order, hasty = [job for job in jobs if job in table.job_units], list[str]()
+    free = [unit for unit in table.units if unit.pinned is None and unit.steps]
+    ranked = sorted(free, key=lambda unit: rank(unit.steps[0]))
+    first = [unit.index for unit in ranked if not is_placeholder(unit.steps[0]) and head(unit.steps[0])]
+    last = [unit.index for unit in ranked if is_placeholder(unit.steps[0])]
+    apart = {*first, *last}
+    own = {job: [index for index in table.job_units[job] if index not in apart and table.units[index].pinned is None]
+           for job in order}  # fmt: skip
+    if table.place(first) is not None and table.place(first, elastic=True) is not None:
+        return False
+    base = table.snapshot()
+    for _ in range(MOST_HASTY):
+        turns = [*hasty, *(job for job in order if job not in hasty)]
+        refused = next((job for job in turns if table.place(own[job]) is not None), None)
+        if refused is None:
+            placed = table.place(last) is None or table.place(last, elastic=True) is None
+            return placed and all(table.start[unit.index] != UNPLACED for unit in free)
+        if refused in hasty:
+            return False
+        hasty.append(refused)
+        table.restore(base)
+    return False
 
 
 def settled(problem: Problem, plan: Plan) -> Plan:

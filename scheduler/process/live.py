@@ -301,6 +301,8 @@ class LiveJob:
     """How long it would take in an empty lab; None until it is planned."""
     expects: int = 0
     """How many more jobs like it will follow; see :mod:`scheduler.process.cycles`."""
+    expected: list[list[Any]] = field(default_factory=list)
+    """Where the steps of these stand in the plan: ``[cycle, start, end, devices]`` (lab seconds)."""
     told: Any = None
     """Its first prediction (:class:`scheduler.process.predictions.Told`); None if a person has held it since."""
     told_last: Any = None

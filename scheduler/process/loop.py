@@ -301,17 +301,22 @@ class Scheduler:
 
     def _note_moves(self, changes: Changes) -> None:
         """Write where steps stand in the plan: at once if few moved, else no more than once a second."""
-        moved = self.plan.moved
+        moved, foreseen = self.plan.moved, self.plan.foreseen
         now_s = time.monotonic()
-        if not moved or (len(moved) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S):
+        if not (moved or foreseen) or (
+            len(moved) + len(foreseen) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S
+        ):
             return
+        changes.predicted.update((name, job) for name, job in foreseen.items() if not job.final)
+        foreseen.clear()
         for step in moved.values():
             if step.id in self.state.steps:
                 changes.moved[step.id] = step
                 if not step.job.final:
                     changes.predicted[step.job.id] = step.job
         changes.plan_moved = len(moved)
-        self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
+        if moved:
+            self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
         self._moves_written_s = now_s
         moved.clear()
 

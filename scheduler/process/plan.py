@@ -21,7 +21,7 @@ from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.planning.table import say_refusal
 from scheduler.process.choice import Choice
-from scheduler.process.cycles import cycle_of, is_placeholder
+from scheduler.process.cycles import cycle_of, is_placeholder, original
 from scheduler.process.filling import fill
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
@@ -42,6 +42,8 @@ ALMOST_S = 1.5 * TICK_S
 AT_ONCE_S = 0.03
 """If a repair takes longer (real seconds), who comes and is not to stand at the end of the line is moved up later."""
 _LAST = float("inf")
+TURNS_S = 0.05
+"""Real seconds of a repair in which further orders of the jobs that have not begun are tried."""
 UNTOLD_SHARE = 0.002
 """A move by less than this share of how far ahead a step lies is not written down yet: it will move again."""
 RATIO = 2.0
@@ -84,10 +86,14 @@ class Plan:
         """Whether what has not begun is placed by turn."""
         self._ratio = RATIO
         """What the next repair calls unfair."""
+        self._tried_for: frozenset[tuple[str, bool, bool]] = frozenset()
+        """For which jobs, begun or not, other orders were tried."""
         self.on_reorder: Callable[[], None] = lambda: None
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
+        self.foreseen: dict[str, LiveJob] = {}
+        """Jobs whose next cycles were placed or moved since they were last written."""
         self._expected: dict[str, int] = {}
         """First step of a placeholder's unit → its start in ticks."""
         self._table: EditableTable | None = None
@@ -306,9 +312,7 @@ class Plan:
                 self._fairly = self._unfair(min(ratio, self._ratio))
             choice = Choice(make_problem(self.state, now_s), self._rank)
             if self.policy == "masking":
-                waiting = [job for job in self.state.jobs.values() if job.started_s is None]
-                if turns := self.shares.turns_before_begun(waiting, now_s):
-                    choice.try_strictly(self._by_turn(turns))
+                self._try_turns(choice, now_s)
                 choice.mend(self._rank)
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
@@ -380,17 +384,30 @@ class Plan:
         self.changes_seen += 1
         return True
 
-    def _by_turn(self, turns: Mapping[str, int]) -> Callable[[str], tuple[float, ...]]:
-        """Rank job by job by turn, as if none had begun; what is put away goes first all the same."""
-        last = len(turns)
+    def _try_turns(self, choice: Choice, now_s: float) -> None:
+        """When jobs have come, begun or gone: try orders in which everybody has the same turns, while that is cheap."""
+        end_s = time.monotonic() + TURNS_S
+        jobs = self.state.jobs.values()
+        there = frozenset((job.id, job.started_s is None, job.schedulable) for job in jobs)
+        if there == self._tried_for:
+            return
+        self._tried_for = there
+        waiting = [job for job in jobs if job.started_s is None]
+        if turns := self.shares.turns_before_begun(waiting, now_s):
+            # As if none had begun, except that what is put away goes first.
+            choice.try_jobs(sorted(turns, key=lambda job: turns[job]), self._rank, self._puts_away)
+        for order in self.shares.orders():
+            if time.monotonic() > end_s:
+                return
+            choice.try_jobs(order, self._rank, self._has_begun)
 
-        def rank(step_id: str) -> tuple[float, ...]:
-            if is_placeholder(step_id):
-                return (_LAST, self._expected.get(step_id, _LAST), cycle_of(step_id))
-            step = self.state.steps[step_id]
-            return (-1.0 if _puts_away(step) else turns.get(step.job.id, last), *step.unit.order)
+    def _puts_away(self, step_id: str) -> bool:
+        return _puts_away(self.state.steps[step_id])
 
-        return rank
+    def _has_begun(self, step_id: str) -> bool:
+        """Whether a step goes on with what is under way (or can not be started at all)."""
+        step = self.state.steps[step_id]
+        return step.job.started_s is not None or not step.job.schedulable or _puts_away(step)
 
     def _rank_in(self, order: Mapping[str, int], step_id: str) -> tuple[float, ...]:
         if is_placeholder(step_id):
@@ -453,15 +470,26 @@ class Plan:
 
     def _note_expected(self, table: EditableTable, jobs: list[LiveJob]) -> None:
         """Remember where the placeholders of some jobs stand."""
-        expecting = {job.id for job in jobs if job.expects}
+        expecting = {job.id: job for job in jobs if job.expects}
         if len(jobs) == len(self.state.jobs):
             self._expected.clear()
-        if not expecting:
-            return
-        for unit in table.units:
-            placed = unit.job in expecting and table.start[unit.index] != UNPLACED
-            if placed and unit.steps and is_placeholder(unit.steps[0]):
-                self._expected[unit.steps[0]] = table.start[unit.index]
+        bars: dict[str, list[list[Any]]] = {name: [] for name in expecting}
+        for unit in table.units if expecting else ():
+            start = table.start[unit.index]
+            if unit.job not in expecting or start == UNPLACED or not unit.steps or not is_placeholder(unit.steps[0]):
+                continue
+            self._expected[unit.steps[0]] = start
+            variant = unit.variants[table.chosen[unit.index]]
+            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
+                step = self.state.steps.get(original(name))
+                if step is not None and step.devices:
+                    at_s = seconds(start + offset)
+                    bars[unit.job].append([cycle_of(name), at_s, at_s + seconds(length), sorted(step.devices)])
+        for job in expecting.values():
+            found = sorted(bars[job.id])
+            if found != job.expected:
+                job.expected = found
+                self.foreseen[job.id] = job
 
 
 def _puts_away(step: LiveStep) -> bool:

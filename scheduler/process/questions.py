@@ -11,9 +11,9 @@ from scheduler.planning.codec import to_data
 from scheduler.process.advice import why
 from scheduler.process.advisor import Advisor
 from scheduler.process.answers import job_of, preview
-from scheduler.process.live import LabState
+from scheduler.process.live import LabState, LiveJob
 from scheduler.process.plan import Plan
-from scheduler.process.problem import make_job, seconds, tick_of
+from scheduler.process.problem import make_job, seconds, stalled, tick_of
 from scheduler.process.reasons import next_unit, reason
 from scheduler.services.placement import reply_key
 
@@ -103,6 +103,7 @@ class Questions:
             }
             for one in question.get("maintenance", ())
         ]
+        row["stuck"] = [job.id for job in self.state.jobs.values() if self._stuck(job)]
         if "job" in question:
             live = job_of(question, now_s)
             self.plan.predictions.study(live)
@@ -110,6 +111,10 @@ class Questions:
             row["add"] = [] if job is None else [to_data(job)]
         self.advisor.ask(row, self.plan, now_s)
         return None
+
+    def _stuck(self, job: LiveJob) -> bool:
+        """Whether a job waits for a person or a repair, so that its planned times are no more than a placeholder."""
+        return any(step.waiting and stalled(self.state, step) for step in job.steps)
 
 
 def in_seconds(said: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,9 @@ rule = "band"
 trip = [5.0, 90.0]
 covers = ["batch_synthesis"]
 """
+OUTSIDE = """() => [...document.querySelectorAll("main :is(input, select, textarea, button)")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > window.innerWidth)
+  .map((one) => `${one.tagName} ${one.name} ${one.id} ${one.textContent.trim().slice(0, 20)}`)"""
 Open = Callable[..., Page]
 
 
@@ -113,7 +116,7 @@ NOBODY = (
         ("ann", ANN, 1280, "light"),
         ("ann", ANN, 390, "dark"),
         ("olga", ("/operator", "/", "/steps/{question}", "/estop"), 1280, "dark"),
-        ("olga", ("/operator", "/"), 390, "light"),
+        ("olga", ("/operator",), 390, "light"),
         ("ada", ("/admin", "/admin/audit"), 390, "light"),
         ("eve", ("/", "/jobs", "/account", "/accounting", "/asked"), 1280, "light"),
         ("", NOBODY, 390, "light"),
@@ -132,6 +135,7 @@ def test_nothing_on_a_page_stands_in_anybodys_way(
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if overflow > 0:
             found.append(f"{overflow} pixels too wide")
+        found += [f"{control} reaches out of the window" for control in page.evaluate(OUTSIDE)]
         if found:
             wrong[path] = found
     assert wrong == {}

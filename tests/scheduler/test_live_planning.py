@@ -7,7 +7,10 @@ import time
 import pytest
 
 from scheduler import models
+from scheduler.planning.validate import validate
 from scheduler.process import choice
+from scheduler.process.problem import TICK_S, make_problem
+from scheduler.process.shares import BEGUN
 from scheduler.services.versions import newest
 from tests.scheduler.harness import Bench, S, make_job, make_user
 
@@ -133,3 +136,50 @@ def test_what_hardly_moves_far_ahead_is_not_written_again(bench: Bench) -> None:
     live = [bench.scheduler.state.steps[str(job.steps.get().pk)].planned_start_s for job in jobs[1:]]
     assert live[-1] == pytest.approx(told[-1] + 3, abs=0.2), "three seconds in three hours"
     assert live[0] == pytest.approx(told[1], abs=0.2), "what is next is told as it is"
+
+
+def test_the_steps_of_a_running_block_are_planned_one_after_the_other(bench: Bench) -> None:
+    """A block is one claim: it has all its devices until its end, and nobody is told that they are free before."""
+    block = bench.job(
+        S("load", {"arm": "use"}, duration_s=10.0),
+        S("see", {"eye": "use"}, duration_s=100.0, needs=[("load", 0, 0)], block="load"),
+        S("unload", {"arm": "use"}, duration_s=10.0, needs=[("see", 0, 0)], block="load"),
+    )
+    bench.turn()
+    for order in bench.host.claim():
+        bench.host.start(order)
+    bench.turn(5)
+    other = bench.job(S("move", {"arm": "use"}, duration_s=10.0))
+    for _ in range(3):
+        bench.scheduler.plan.mark_stale()
+        bench.scheduler.plan._repaired_s = 0.0
+        bench.turn()
+    began_s = block.steps.get(name="load").started_lab_s
+    assert began_s is not None
+    other.refresh_from_db()
+    assert other.predicted_start_lab_s == pytest.approx(began_s + 120, abs=0.1)
+    problem = make_problem(bench.scheduler.state, bench.clock.now())
+    validate(problem)
+    spans = {item.step: (item.start * TICK_S, item.end * TICK_S) for item in problem.fixed}
+    ids = {step.name: str(step.pk) for step in block.steps.all()}
+    assert spans[ids["see"]] == pytest.approx((began_s + 10, began_s + 110), abs=0.1)
+    assert spans[ids["unload"]] == pytest.approx((began_s + 110, began_s + 120), abs=0.1)
+    bench.turn(140)
+    problem = make_problem(bench.scheduler.state, bench.clock.now())
+    validate(problem)
+    last = next(item for item in problem.fixed if item.step == ids["unload"])
+    assert last.end > problem.now, "late, but not over"
+
+
+def test_work_that_has_begun_counts_whoever_s_it_is(bench: Bench) -> None:
+    """Else a flood's jobs, worth little, would all be begun and none finished."""
+    for _ in range(8):
+        bench.job(S("a", {"arm": "use"}, duration_s=3600.0), S("b", {"eye": "use"}, duration_s=3600.0, needs=["a"]))
+    bench.turn()
+    for order in bench.host.claim():
+        bench.host.start(order)
+    bench.turn(5)
+    bench.scheduler.shares.rank(bench.clock.now())
+    weights = {job.started_s is None: job.plan_weight for job in bench.scheduler.state.jobs.values()}
+    assert weights[False] == BEGUN
+    assert min(job.plan_weight for job in bench.scheduler.state.jobs.values()) < BEGUN

@@ -9,7 +9,7 @@ import pytest
 from scheduler import models
 from scheduler.planning.checker import check
 from scheduler.planning.plan import Plan as SolvedPlan
-from scheduler.planning.table import MaskingTable
+from scheduler.planning.table import MaskingTable, arrival_order
 from scheduler.planning.validate import validate
 from scheduler.process.improve import Improver
 from scheduler.process.problem import TICK_S, make_problem
@@ -33,7 +33,7 @@ def test_the_problem_is_valid_and_the_table_keeps_its_rules_all_the_way(bench: B
         problem = make_problem(bench.scheduler.state, bench.clock.now())
         validate(problem)
         table = MaskingTable(problem)
-        for job in problem.jobs:
+        for job in arrival_order(problem, table):
             assert table.place_job(job.id) is None
         assert [v for v in check(problem, SolvedPlan(*table.spans())) if v.hard] == []
         for order in bench.host.claim():
