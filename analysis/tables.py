@@ -41,7 +41,7 @@ def result_table(results: JobResults) -> str:
                 sample.reason or "; ".join(str(run.document["error"]) for run in own if run.document.get("error")),
             ]
         )
-    return _csv(table)
+    return as_csv(table)
 
 
 def array_table(part: Slice) -> str:
@@ -68,7 +68,7 @@ def array_table(part: Slice) -> str:
     leading = np.arange(part.start, part.start + part.step * len(values), part.step)
     label, column = first[0] if first else ("index", leading)
     body = ([_number(x), *map(_number, row)] for x, row in zip(column, values, strict=True))
-    return _csv([[label, *headings], *body])
+    return as_csv([[label, *headings], *body])
 
 
 def _columns(run: Run) -> dict[Column, Cell]:
@@ -99,7 +99,8 @@ def _text(value: Any) -> Cell:
     return value
 
 
-def _csv(rows: Iterable[Sequence[Cell]]) -> str:
+def as_csv(rows: Iterable[Sequence[Cell]]) -> str:
+    """Write a table as CSV that a spreadsheet takes for nothing but text and numbers."""
     buffer = io.StringIO()
     csv.writer(buffer).writerows([_safe(cell) for cell in row] for row in rows)
     return buffer.getvalue()

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -238,5 +239,5 @@ def _marks(job: Job) -> dict[str, str]:
 
 def _csv(text: str, name: str, job: Job) -> HttpResponse:
     name = f"{name}-simulated.csv" if job.simulated else f"{name}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', **_marks(job)}
+    headers = {"Content-Disposition": content_disposition_header(True, name) or "attachment", **_marks(job)}
     return HttpResponse(text, content_type="text/csv; charset=utf-8", headers=headers)

@@ -13,10 +13,6 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from .handler import Handler  # noqa: E402
 from .live.routing import websocket_application  # noqa: E402
+from .throttle import Throttle  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {
-        "http": Handler(),
-        "websocket": websocket_application,
-    }
-)
+application = Throttle(ProtocolTypeRouter({"http": Handler(), "websocket": websocket_application}))

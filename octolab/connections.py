@@ -7,8 +7,9 @@ nothing. Named to it with ``--http`` and ``--ws``; see :func:`octolab.stack.layo
 from __future__ import annotations
 
 import asyncio
+import resource
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,6 +20,21 @@ HEAD_TIMEOUT_S = 20.0
 """How long a client may take to send a request's head."""
 STALL_TIMEOUT_S = 60.0
 """How long a client may take nothing of what waits for it."""
+MOST_WITHOUT_HEAD = 500
+"""Connections that may be in the midst of a request's head. When one more comes, the one that has taken longest ends:
+decent clients send it at once, however many others do not."""
+_OPEN_FILES = 65_536
+
+
+def _allow_open_files() -> None:
+    """Let this process have as many connections as it may, not only the 1024 that it is usually started with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+_allow_open_files()
 
 
 class Impatient(asyncio.Protocol):
@@ -58,6 +74,8 @@ class HttpConnection(Impatient, HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _late: asyncio.TimerHandle | None = None
+    _without_head: ClassVar[dict[HttpConnection, None]] = {}
+    """In the order in which they began to send one."""
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the first request's head, but not for ever."""
@@ -71,7 +89,7 @@ class HttpConnection(Impatient, HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Go on with the body."""
@@ -92,14 +110,19 @@ class HttpConnection(Impatient, HttpToolsProtocol):
     def _expect_head(self) -> None:
         if self._late is None:
             loop = asyncio.get_running_loop()
-            self._late = loop.call_later(HEAD_TIMEOUT_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+            self._late = loop.call_later(HEAD_TIMEOUT_S, self.refuse, HTTPStatus.REQUEST_TIMEOUT)
+            self._without_head[self] = None
+            if len(self._without_head) > MOST_WITHOUT_HEAD:
+                next(iter(self._without_head)).refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _no_longer_late(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
+            self._without_head.pop(self, None)
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def refuse(self, status: HTTPStatus) -> None:
+        """Answer with a status, if that makes sense, and close."""
         self._no_longer_late()
         # While an earlier request of the connection is still answered, the refusal would stand in its midst.
         if self._head_bytes and (self.cycle is None or self.cycle.response_complete):

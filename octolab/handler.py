@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, TypeVar
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
 from django.core import signals
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -24,15 +27,21 @@ from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver, set_script_prefix
 
-from . import bell, later
+from . import bell, later, throttle
 from .api.errors import MEDIA_TYPE
 
 T = TypeVar("T")
 
 # More threads are not faster, as Python runs one at a time; a second keeps quick requests going beside a slow one.
 THREADS = int(os.environ.get("OCTOLAB_WEB_THREADS", "2"))
-URGENT = frozenset({"/api/v1/estop", "/estop"})
-"""Paths whose POST has threads of its own."""
+_APART = {
+    "sign-on": (("GET", "POST"), ("/account/oidc/", "/account/3rdparty/")),
+    "accounts": (("POST",), ("/login", "/account/", "/admin/", "/api/v1/tokens")),
+}
+"""Methods and beginnings of paths of what has threads of its own because it is slow: what asks a provider of single
+sign-on, who may hang; and what computes hashes of passwords or sends mail."""
+MOST_SLOW = 50
+"""Requests of one of these kinds that have a thread or wait for one; beyond, they are told to come again."""
 BODY_TIMEOUT_S = 60.0
 """How long a client may take to send a body."""
 BODY_IN_MEMORY = 64 * 1024
@@ -48,6 +57,8 @@ class Handler(ASGIHandler):
         self.load_middleware(is_async=False)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
         self._urgent = ThreadPoolExecutor(THREADS, thread_name_prefix="urgent")
+        self._apart = {name: ThreadPoolExecutor(THREADS, thread_name_prefix=name) for name in _APART}
+        self._slow: Counter[str] = Counter()
         # All views are imported before the first request, not by it.
         _ = get_resolver().url_patterns
 
@@ -68,19 +79,34 @@ class Handler(ASGIHandler):
             except TimeoutError:
                 await self.send_response(_plain_problem(408, "The body did not arrive in time."), send)
                 return
-            response = await self._in_thread(self._respond_or_wait, scope, body, _pool=self._pool(scope))
-            if wait := later.again(response):
-                await wait()
-                body.seek(0)
-                response = await self._in_thread(self._respond, scope, body, _pool=self._pool(scope))
+            response = await self._answer(scope, body)
         waits = later.of(response)
         if waits is not None and response.status_code < 400 and not await self._improve(response, waits, receive):
             return
         await self._send(response, receive, send)
 
-    def _pool(self, scope: Any) -> ThreadPoolExecutor:
-        """Return the threads for a request: what is urgent does not queue behind what waits for the database."""
-        return self._urgent if scope["method"] == "POST" and scope["path"] in URGENT else self._threads
+    async def _answer(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        """Let a thread answer: what is urgent queues behind nothing, and nothing behind what is slow."""
+        if scope["method"] == "POST" and scope["path"] in throttle.URGENT:
+            return await self._answer_in(self._urgent, scope, body)
+        kind = _slow_kind(scope)
+        if kind is None:
+            return await self._answer_in(self._threads, scope, body)
+        if self._slow[kind] >= MOST_SLOW:
+            return _plain_problem(503, "Too many wait for this already. Try again soon.")
+        self._slow[kind] += 1
+        try:
+            return await self._answer_in(self._apart[kind], scope, body)
+        finally:
+            self._slow[kind] -= 1
+
+    async def _answer_in(self, pool: ThreadPoolExecutor, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        response = await self._in_thread(self._respond_or_wait, scope, body, _pool=pool)
+        if wait := later.again(response):
+            await wait()
+            body.seek(0)
+            response = await self._in_thread(self._respond, scope, body, _pool=pool)
+        return response
 
     async def _in_thread(self, function: Callable[..., T], *args: Any, _pool: ThreadPoolExecutor | None = None) -> T:
         context = contextvars.copy_context()
@@ -115,6 +141,8 @@ class Handler(ASGIHandler):
         signals.request_started.send(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
         response: Any = refusal if request is None else self.get_response(request)
+        if request is not None:
+            _remember(scope, request, response)
         response._handler_class = type(self)  # noqa: SLF001  (as Django's own handlers do: the sender of a signal)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
@@ -179,6 +207,22 @@ def _like_a_request(function: Callable[[], T]) -> T:
         return function()
     finally:
         signals.request_finished.send(sender=Handler)
+
+
+def _slow_kind(scope: Any) -> str | None:
+    for kind, (methods, beginnings) in _APART.items():
+        if scope["method"] in methods and scope["path"].startswith(beginnings):
+            return kind
+    return None
+
+
+def _remember(scope: Any, request: Any, response: HttpResponseBase) -> None:
+    """Tell the throttle whose credential came, as far as somebody has found out."""
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        throttle.remember(scope, None)
+    # A page's user counts only if the page itself has looked: it may take a query.
+    elif isinstance(user := getattr(request, "_cached_user", None) or vars(request).get("user"), AbstractBaseUser):
+        throttle.remember(scope, user.pk)
 
 
 def _plain_problem(status: int, detail: str) -> HttpResponse:

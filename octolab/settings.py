@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +33,18 @@ DATA_ROOT = Path(os.environ.get("OCTOLAB_DATA_ROOT", BASE_DIR / "var"))
 LAB_FILE = Path(os.environ.get("OCTOLAB_LAB", BASE_DIR / "octolab" / "labs" / "silver.toml"))
 MONGO_URL = os.environ.get("OCTOLAB_MONGO_URL", "mongodb://127.0.0.1:27017/octolab")
 REDIS_URL = os.environ.get("OCTOLAB_REDIS_URL", "redis://127.0.0.1:6379/0")
-PUBLIC_URL = os.environ.get("OCTOLAB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+
+
+def _address() -> str:
+    """Return where people reach the server: for commands beside a stack of ``deploy/up``, as it has noted."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return os.environ.get("OCTOLAB_PUBLIC_URL") or str(
+            json.loads((DATA_ROOT / "running.json").read_text())["address"]
+        )
+    return "http://127.0.0.1:8000"
+
+
+PUBLIC_URL = _address().rstrip("/")
 NOTIFY_PRIVATE = _flag("OCTOLAB_NOTIFY_PRIVATE")
 
 DATABASES = {
@@ -61,7 +74,7 @@ if not SECRET_KEY:
     raise ImproperlyConfigured(
         "OCTOLAB_SECRET_KEY is not set. Set it, or OCTOLAB_SECRET_KEY_FILE, to 50 or more random characters and keep"
         " them secret: sessions are signed with it. `python -c 'import secrets; print(secrets.token_urlsafe(50))'`"
-        " prints some."
+        " prints some. For a command beside a stack of `deploy/up --data DIR`, set OCTOLAB_DATA_ROOT to DIR."
     )
 ALLOWED_HOSTS = os.environ.get("OCTOLAB_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("OCTOLAB_TRUSTED_ORIGINS", "").split(",") if o]
@@ -92,6 +105,19 @@ CONTENT_SECURITY_POLICY = (
 MAX_BODY_BYTES = int(os.environ.get("OCTOLAB_MAX_BODY_BYTES", 2 * 1024 * 1024))
 """Of any request. The ASGI handler stops reading there."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+REQUESTS_PER_MINUTE = {
+    "user": int(os.environ.get("OCTOLAB_REQUESTS_PER_USER", 12_000)),
+    "address": int(os.environ.get("OCTOLAB_REQUESTS_PER_ADDRESS", 60_000)),
+    "anonymous": int(os.environ.get("OCTOLAB_REQUESTS_ANONYMOUS", 1_200)),
+    "password": int(os.environ.get("OCTOLAB_PASSWORDS_PER_ADDRESS", 60)),
+    "urgent": 600,
+}
+"""What may come in a minute: from a user; from an address; from an address without a credential that is known to work
+(``anonymous``); passwords that an address tries over the API; emergency stops without such a credential. 0: any."""
+SOCKETS_PER_USER = int(os.environ.get("OCTOLAB_SOCKETS_PER_USER", 50))
+SOCKETS_PER_ADDRESS = int(os.environ.get("OCTOLAB_SOCKETS_PER_ADDRESS", 500))
+"""Websockets that may be open at the same time in each web process."""
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 10
@@ -198,7 +224,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
 SOCIALACCOUNT_ADAPTER = "users.accounts.adapter.SocialAccountAdapter"
 SOCIALACCOUNT_ONLY = False
-# A provider that hangs holds a web thread for so long.
+# A provider that hangs holds one of its own threads (octolab.handler) for so long.
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 3
 USERSESSIONS_TRACK_ACTIVITY = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]

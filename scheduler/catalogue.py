@@ -137,6 +137,29 @@ class Catalogue:
         place = self.places.get(resource)
         return place.name(index) if place else f"{resource}.{index + 1}"
 
+    def title(self, thing: str) -> str:
+        """Return what people call a device, a person, a module, a kind of place or a stock; the id if nobody says."""
+        if thing == "lab":
+            return "the whole lab"
+        if thing in self.lab.modules:
+            return self.lab.modules[thing].title or thing
+        if thing in self.lab.resources or thing in self.places:
+            return self._place_title(thing)
+        if thing in self.stocks:
+            return self.stocks[thing].title or thing
+        devices = {device.id: device.title for device in self.lab.devices}
+        people = {person.id: person.title for person in self.lab.people}
+        return devices.get(thing) or people.get(thing) or thing
+
+    def _place_title(self, resource: str) -> str:
+        """Return what people call a kind of place: ``Vial storage``, ``Batch synthesis: vial slot``."""
+        shared = self.lab.resources.get(resource)
+        if shared is not None and shared.title:
+            return shared.title
+        instance, _, name = resource.rpartition(".")
+        name = name.replace("_", " ")
+        return f"{self.title(instance)}: {name}" if instance else name[:1].upper() + name[1:]
+
     @cached_property
     def task_names(self) -> tuple[str, ...]:
         """All tasks of all modules, as ``module.task``."""

@@ -101,6 +101,8 @@ class Job(models.Model):
     """Why it stands where it does: the parts of its weight when the plan was last made."""
     campaign = models.CharField(max_length=64, blank=True, default="")
     """Name of the campaign in its project that it belongs to; empty if it stands alone."""
+    expected = models.JSONField(default=list)
+    """Where the next cycles of its closed loop stand in the plan: ``[cycle, start, end, devices]``, lab seconds."""
     campaign_key = models.CharField(max_length=64, blank=True, default="")
     """What other jobs of the campaign call it."""
     waits_for = models.JSONField(default=list)

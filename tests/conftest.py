@@ -61,10 +61,13 @@ def data_root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_throttle_from_the_test_before() -> None:
-    """Forget who has tried passwords."""
+    """Forget who has tried passwords, and who has come how often."""
     from django.core.cache import cache
 
+    from octolab.rates import rates
+
     cache.clear()
+    rates().forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

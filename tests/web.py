@@ -47,12 +47,12 @@ class WebServer(Service):
         """Address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
-    def prepare(self, *options: str) -> None:
+    def prepare(self, *options: str, program: str = "tests.prepare_web") -> None:
         """Make the database, the lab and the users; ``--bare`` without jobs."""
         (self.directory / "static").mkdir()
         (self.directory / "static" / "large.bin").write_bytes(LARGE)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.prepare_web", *options],
+            [sys.executable, "-m", program, *options],
             env={**os.environ, **self.environment},
             cwd=ROOT,
             check=True,

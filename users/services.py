@@ -17,6 +17,9 @@ from .audit import note
 from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, User
 
 DEFAULT_SCOPES: tuple[str, ...] = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.RESULTS_READ, Scope.DEVICES_READ)
+_MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@.+_-]*")
+"""ASCII alone: names are what people know each other by, and other alphabets have the same letters once more."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -56,6 +59,7 @@ def create_user(
         User._meta.get_field("username").clean(user.username, user)
     except ValidationError as error:
         raise AccountError("username", " ".join(error.messages)) from error
+    check_username(user.username)
     if password is not None:
         try:
             validate_password(password, user)
@@ -78,6 +82,14 @@ def create_user(
     return user
 
 
+def check_username(username: str) -> None:
+    """Refuse a name that looks like another one, or like a path; raise :class:`AccountError`."""
+    if not _USERNAME.fullmatch(username):
+        raise AccountError(
+            "username", "A user name has letters from a to z, digits and @.+-_, and begins with a letter or a digit."
+        )
+
+
 def free_slug(username: str) -> str:
     """Return a short name for a personal project that nobody has."""
     base = slugify(username)[:50] or "user"
@@ -89,7 +101,18 @@ def free_slug(username: str) -> str:
 
 
 def set_lab_role(user: User, role: str, modules: list[str] | None = None) -> LabRole:
-    """Make the user an operator (of the named modules, or of all) or an administrator of the lab."""
+    """Make the user an operator (of the named modules, or of all) or an administrator of the lab.
+
+    Raises
+    ------
+    AccountError
+        If modules are named for a role that has nothing to do with them, or something that cannot be a module's name.
+    """
+    if modules is not None and role != LabRole.Role.OPERATOR:
+        raise AccountError("modules", "Only operators are operators of modules.")
+    for module in modules or ():
+        if not _MODULE.fullmatch(module):
+            raise AccountError("modules", f"{module[:100]!r} is not the name of a module.")
     with transaction.atomic():
         row = LabRole.objects.update_or_create(user=user, role=role, defaults={"modules": modules})[0]
         note("labrole.give", user.username, role=str(role), modules=modules)

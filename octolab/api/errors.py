@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
+from django.template.loader import render_to_string
 from rest_framework import exceptions
 
 _log = logging.getLogger(__name__)
@@ -169,4 +170,4 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     detail = "The page was open for too long, or cookies are blocked. Load it again, then repeat."
     if request.path_info.startswith("/api/"):
         return problem_response(request, 403, "csrf", detail)
-    return HttpResponseForbidden(detail, content_type="text/plain; charset=utf-8")
+    return HttpResponseForbidden(render_to_string("octolab/csrf.html"))

@@ -79,7 +79,7 @@ class Schema(AutoSchema):
         demand = demanded(self.view, self.method)
         if demand is None:
             return None
-        statuses = [406]
+        statuses = [406, 429]
         if not demand.public:
             statuses += [401, 403]
         if "{" in self.path:

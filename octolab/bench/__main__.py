@@ -1,4 +1,4 @@
-"""``python -m octolab.bench latency|load|memory|estop|control|fairness|solve|planning [--json]``."""
+"""``python -m octolab.bench latency|load|memory|estop|control|fairness|solve|growth|planning [--json]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from octolab.stack.options import REPOSITORY
 
 from .lab import BenchError
 
-SUBJECTS = ("latency", "load", "memory", "estop", "control", "fairness", "solve")
+SUBJECTS = ("latency", "load", "memory", "estop", "control", "fairness", "solve", "growth")
 
 
 def main() -> int:
@@ -49,10 +49,10 @@ def main() -> int:
 
 
 def _module(subject: str) -> dict[str, Any]:
-    from . import control, estop, fairness, latency, load, memory, solve
+    from . import control, estop, fairness, growth, latency, load, memory, solve
 
     subjects = {"latency": latency, "load": load, "memory": memory, "estop": estop, "control": control}
-    return {**subjects, "fairness": fairness, "solve": solve}[subject].run()
+    return {**subjects, "fairness": fairness, "solve": solve, "growth": growth}[subject].run()
 
 
 def _planning(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Fairness by simulation: a flood, the mixed load of the planning measurements, and a week of saturated shares."""
+"""Fairness: a flood, the mixed load of the planning measurements (simulated, and by the live scheduler), a week."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from scheduler.planning.network import alone
 from scheduler.planning.problem import Device, Job, Mode, Problem, Resource, Step, Task, Use
 from scheduler.planning.workloads.generator import DEVICES, TICK, make_job
 
+from .jumping import play
+
 HOUR = round(3600 / TICK)
 """Ticks of an hour."""
 SEEDS = 6
+LIVE_SEEDS = 3
 SMALL_DEVICES = ("UV", "LC", "CENT")
 
 
 def run() -> dict[str, Any]:
     """Return all figures."""
-    return {"flood": flood(), "mixed": mixed(), "week": week()}
+    return {"flood": flood(), "mixed": mixed(), "mixed_live": mixed_live(), "week": week()}
 
 
 # --- a flood of 500 jobs
@@ -83,6 +86,27 @@ def mixed(seeds: int = SEEDS, orders: tuple[Order, ...] = ("fcfs", "shortest", "
     figures = {order: {name: round(mean(values), 2) for name, values in rows.items()} for order, rows in found.items()}
     cost = figures["fair"]["makespan_h"] / figures["fcfs"]["makespan_h"] - 1
     return {"stretch_and_makespan": figures, "makespan_cost_percent": round(100 * cost, 1)}
+
+
+def mixed_live(seeds: int = LIVE_SEEDS) -> dict[str, Any]:
+    """Let the live scheduler do the same load: real stores and the real loop, in quickened lab time."""
+    rows: dict[str, list[float]] = {"flooding user": [], "light users": [], "makespan_h": [], "fcfs_makespan_h": []}
+    for seed in range(seeds):
+        problem = mixed_problem(seed)
+        lengths, found = alone(problem), play(problem)
+        stretch = {job.id: (found[job.id]["finish_s"] / TICK - job.release) / lengths[job.id] for job in problem.jobs}
+        rows["flooding user"].append(mean(stretch[job.id] for job in problem.jobs if job.user == "user0"))
+        rows["light users"].append(mean(stretch[job.id] for job in problem.jobs if job.user != "user0"))
+        rows["makespan_h"].append(max(times["finish_s"] for times in found.values()) / 3600)
+        rows["fcfs_makespan_h"].append(max(FairSimulation(problem, "fcfs").run().finish.values()) / HOUR)
+    figures = {name: round(mean(values), 2) for name, values in rows.items()}
+    cost = sum(rows["makespan_h"]) / sum(rows["fcfs_makespan_h"]) - 1
+    return {
+        "seeds": seeds,
+        "stretch_and_makespan": figures,
+        "light_users_by_seed": [round(value, 2) for value in rows["light users"]],
+        "makespan_cost_percent": round(100 * cost, 1),
+    }
 
 
 def mixed_problem(seed: int) -> Problem:

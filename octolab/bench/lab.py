@@ -43,7 +43,7 @@ class BenchLab:
         self.data = data
         self._lab_file = lab_file
         self.address: str = self.running["address"]
-        self.token = self._make_user()
+        self.token = self.make_user("bench", "--operator")
 
     @property
     def running(self) -> dict[str, Any]:
@@ -68,7 +68,8 @@ class BenchLab:
             used[name] = (int(fields[11]) + int(fields[12])) / ticks_per_s
         return used
 
-    def _make_user(self) -> str:
+    def make_user(self, name: str, *options: str) -> str:
+        """Make an account that may do everything a benchmark does; return its token."""
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "octolab.settings",
@@ -77,7 +78,7 @@ class BenchLab:
             "OCTOLAB_MONGO_URL": self.running["documents"],
             "OCTOLAB_SECRET_KEY_FILE": str(self.data / "secrets" / "secret_key"),
         }
-        command = [sys.executable, "manage.py", "create_user", "bench", "--token", "--json", "--operator"]
+        command = [sys.executable, "manage.py", "create_user", name, "--token", "--json", *options]
         command += ["--scopes", "jobs:read,jobs:write,results:read,devices:read,devices:control"]
         done = subprocess.run(  # noqa: S603
             command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False

@@ -1,165 +1,132 @@
-"""How fast jobs are accepted while the planner works hard, and how fast questions about its plan are answered."""
+"""How fast jobs are accepted while the planner improves a large plan, and how fast questions about it are answered."""
 
 from __future__ import annotations
 
-import os
+import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from octolab.stack.options import REPOSITORY
-
+from .crowded import Watch, crowded_lab, fill, http_clients, live, post, published, small_job, vial_job
 from .figures import distribution_ms
-from .lab import BenchError, BenchLab, bench_lab
+from .lab import BenchError, BenchLab
 
-QUEUED = 50
-CLIENTS = 4
+SMALL, VIALS = 140, 20
+"""Jobs in the queue before the measurement: 700 steps, and 720 of single vials."""
 SUBMITS = 400
+PACED_S = 0.25
+PACED = 200
 ASKED = 20
-CHILD = "scheduler.process.child"
+SETTLE_S = 8.0
 
 
 def run() -> dict[str, Any]:
-    """Fill the queue, submit from four clients while it is planned, and ask about it."""
-    with bench_lab(REPOSITORY / "octolab" / "labs" / "virtual.toml", scale=1) as lab:
-        _fill(lab)
-        children_s, cpu_s = _children_cpu_s(lab), lab.cpu_s()
-        began_s = time.monotonic()
-        waits_s = _submit(lab)
-        took_s = time.monotonic() - began_s
-        lab_cpu_s = lab.cpu_s()
-        solving_s = _children_cpu_s(lab) - children_s
-        why_s, answered = _ask(lab)
+    """Fill the queue, submit from four clients while it is improved, and ask about it."""
+    with tempfile.TemporaryDirectory(prefix="octolab-bench-") as folder, crowded_lab(Path(folder)) as lab:
+        clients = http_clients(lab)
+        fill(clients, [*map(vial_job, range(VIALS)), *map(small_job, range(SMALL))])
+        time.sleep(SETTLE_S)
+        figures = {
+            "without_a_pause": _measure(lab, clients, SUBMITS, 0.0),
+            f"every_{PACED_S:g}_s_each": _measure(lab, clients, PACED, PACED_S),
+        }
+        why_s, answered = _ask(clients[0])
         return {
-            "jobs_queued_before": QUEUED,
-            "clients": CLIENTS,
-            "post_jobs": distribution_ms(waits_s),
-            "took_s": round(took_s, 2),
-            "web_cpu_ms_per_post": round(1000 * (lab_cpu_s["web"] - cpu_s["web"]) / SUBMITS, 2),
-            "scheduler_cpu_ms_per_post": round(1000 * (lab_cpu_s["scheduler"] - cpu_s["scheduler"]) / SUBMITS, 2),
-            "planner_cpu_s_meanwhile": round(solving_s, 2),
+            "clients": len(clients),
+            **figures,
             "why_behind_the_queue": distribution_ms(why_s),
             "why_answered": answered,
-            "refused_as_impossible": distribution_ms(_refused(lab)),
-            "meaning": "answer times of POST /jobs (one no-op step), of GET /jobs/{id}/why and of the 422 for a job "
-            "that no plan can do, real milliseconds",
+            "refused_as_impossible": distribution_ms(_refused(clients[0])),
+            "meaning": "answer times of POST /jobs (six steps, two windows), of GET /jobs/{id}/why and of the 422 for "
+            "a job that no plan can do, real milliseconds",
         }
 
 
-def _fill(lab: BenchLab) -> None:
-    """Queue jobs of several steps each that take long, so that there is much to plan and nothing ends."""
-    with lab.client() as client:
-        for number in range(QUEUED):
-            steps = [
-                {
-                    "task": "virtual.occupy",
-                    "with": {
-                        "devices": [f"virtual_{1 + (number * k + k) % 4}"],
-                        "time": f"{60 + 37 * (number + k) % 400} s",
-                    },
-                }
-                for k in range(1, 7)
-            ]
-            client.submit({"name": f"long {number}", "workflow": steps})
+def _measure(lab: BenchLab, clients: Sequence[httpx.Client], count: int, pause_s: float) -> dict[str, Any]:
+    before, plans, cpu_s = live(lab), published(lab), lab.cpu_s()
+    with Watch(lab) as watch:
+        waits_s, placed = _submit(clients, count, pause_s)
+    after, cpu_after_s = live(lab), lab.cpu_s()
+    made = {name: number - plans.get(name, 0) for name, number in published(lab).items()}
+    return {
+        "live_before": before,
+        "live_after": after,
+        "post_jobs": distribution_ms(waits_s),
+        "answers_with_a_prediction_percent": round(100 * placed / count, 1),
+        "took_s": round(watch.took_s, 2),
+        "web_cpu_ms_per_post": round(1000 * (cpu_after_s["web"] - cpu_s["web"]) / count, 2),
+        "scheduler_cpu_ms_per_post": round(1000 * (cpu_after_s["scheduler"] - cpu_s["scheduler"]) / count, 2),
+        "plans_published": made,
+        "improver": watch.figures(),
+    }
 
 
-def _http(lab: BenchLab) -> httpx.Client:
-    return httpx.Client(base_url=lab.address, headers={"Authorization": f"Bearer {lab.token}"}, timeout=60)
+def _submit(clients: Sequence[httpx.Client], count: int, pause_s: float) -> tuple[list[float], int]:
+    """Submit from all clients at once; return how long each took (s), and how many answers had a prediction."""
+    numbers, waits_s, wrong, lock = iter(range(1000, 1000 + count)), list[float](), list[Exception](), threading.Lock()
+    placed = 0
 
+    def client(http: httpx.Client) -> None:
+        nonlocal placed
+        while not wrong:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                took_s, predicted = post(http, small_job(number))
+            except (BenchError, httpx.HTTPError) as error:
+                wrong.append(error)
+                return
+            with lock:
+                waits_s.append(took_s)
+                placed += predicted
+            time.sleep(pause_s)
 
-def _submit(lab: BenchLab) -> list[float]:
-    numbers, waits_s, wrong, lock = iter(range(SUBMITS)), list[float](), list[str](), threading.Lock()
-
-    def client() -> None:
-        with _http(lab) as http:
-            while not wrong:
-                with lock:
-                    number = next(numbers, None)
-                if number is None:
-                    return
-                began_s = time.monotonic()
-                answer = http.post(
-                    "/api/v1/jobs", json={"name": f"no-op {number}", "workflow": [{"task": "virtual.noop"}]}
-                )
-                took_s = time.monotonic() - began_s
-                with lock:
-                    waits_s.append(took_s)
-                    if answer.status_code != httpx.codes.ACCEPTED:
-                        wrong.append(answer.text)
-
-    def keep_solving() -> None:
-        # What-ifs are searched twice each, so the planner is never idle.
-        with _http(lab) as http:
-            while not done.is_set():
-                http.post("/api/v1/plan/what-if", json={"lose": ["virtual_2"]})
-
-    done = threading.Event()
-    solving = threading.Thread(target=keep_solving)
-    solving.start()
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    threads = [threading.Thread(target=client, args=(http,)) for http in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    done.set()
-    solving.join()
     if wrong:
-        raise BenchError(f"a job was refused: {wrong[0]}")
-    return waits_s
+        raise BenchError(str(wrong[0]))
+    return waits_s, placed
 
 
-def _ask(lab: BenchLab) -> tuple[list[float], int]:
+def _ask(http: httpx.Client) -> tuple[list[float], int]:
     """Ask why the last jobs of the queue wait; the first question, which starts the advisor, is not counted."""
     waits_s, answered = [], 0
-    with _http(lab) as http:
-        rows = http.get("/api/v1/jobs", params={"text": "long", "limit": 100}).json()["results"]
-        for number in range(ASKED + 1):
-            job = rows[number % len(rows)]
-            began_s = time.monotonic()
-            answer = http.get(f"/api/v1/jobs/{job['id']}/why").json()
-            if number:
-                waits_s.append(time.monotonic() - began_s)
-                answered += answer["reason"] != "unknown"
+    rows = http.get("/api/v1/jobs", params={"text": "small", "state": "queued", "limit": 100}).json()["results"]
+    for number in range(ASKED + 1):
+        job = rows[number % len(rows)]
+        began_s = time.monotonic()
+        answer = http.get(f"/api/v1/jobs/{job['id']}/why").json()
+        if number:
+            waits_s.append(time.monotonic() - began_s)
+            answered += answer["reason"] != "unknown"
     return waits_s, answered
 
 
-def _refused(lab: BenchLab) -> list[float]:
+def _refused(http: httpx.Client) -> list[float]:
     """Submit jobs whose windows contradict one another."""
 
     def occupy(time_s: int, **more: Any) -> dict[str, Any]:
         return {"task": "virtual.occupy", "with": {"devices": ["virtual_1"], "time": f"{time_s} s"}, **more}
 
     waits_s = []
-    with _http(lab) as http:
-        for number in range(ASKED):
-            workflow = [
-                occupy(60, id="make"),
-                occupy(720 + number, id="wash"),
-                occupy(60, id="see", needs=["wash"], within={"make": "5 min"}),
-            ]
-            began_s = time.monotonic()
-            answer = http.post("/api/v1/jobs", json={"name": "impossible", "workflow": workflow})
-            waits_s.append(time.monotonic() - began_s)
-            if answer.status_code != httpx.codes.UNPROCESSABLE_ENTITY:
-                raise BenchError(f"an impossible job was answered with {answer.status_code}")
+    for number in range(ASKED):
+        workflow = [
+            occupy(60, id="make"),
+            occupy(720 + number, id="wash"),
+            occupy(60, id="see", needs=["wash"], within={"make": "5 min"}),
+        ]
+        began_s = time.monotonic()
+        answer = http.post("/api/v1/jobs", json={"name": "impossible", "workflow": workflow})
+        waits_s.append(time.monotonic() - began_s)
+        if answer.status_code != httpx.codes.UNPROCESSABLE_ENTITY:
+            raise BenchError(f"an impossible job was answered with {answer.status_code}")
     return waits_s
-
-
-def _children_cpu_s(lab: BenchLab) -> float:
-    """Return the CPU time (s) that the scheduler's planner children have used."""
-    (scheduler,) = lab.pids("scheduler")
-    used = 0.0
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_text()
-        except OSError:
-            continue
-        if int(fields[1]) == scheduler and CHILD in command:
-            used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return used

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from octolab.client import Octolab
+from .base import AsJson, JobId, app, open_lab, print_answer
 
 WHAT = {
     "hold": "Start nothing more of a job; what runs is finished.",
@@ -20,27 +20,9 @@ WHAT = {
 }
 
 
-def add_to(
-    app: typer.Typer, open_lab: Callable[[], Octolab], show: Callable[[Any, bool, Callable[[Any], Any]], None]
-) -> None:
-    """Add a command for each verb.
-
-    Parameters
-    ----------
-    open_lab
-        Returns a client.
-    show
-        Prints an answer: (answer, whether as JSON, what makes a picture of it).
-    """
-    for verb, what in WHAT.items():
-        app.command(verb, help=what)(_command(verb, open_lab, show))
-
-
-def _command(verb: str, open_lab: Callable[[], Octolab], show: Callable[..., None]) -> Callable[..., None]:
+def _command(verb: str) -> Callable[..., None]:
     def command(
-        job_id: Annotated[str, typer.Argument(help="The job's id.")],
-        reason: Annotated[str, typer.Option(help="Why; kept.")] = "",
-        as_json: Annotated[bool, typer.Option("--json", help="Print what the server answers, for programs.")] = False,
+        job_id: JobId, reason: Annotated[str, typer.Option(help="Why; kept.")] = "", as_json: AsJson = False
     ) -> None:
         with open_lab() as lab:
             if not as_json and verb in ("hold", "pause"):
@@ -49,6 +31,12 @@ def _command(verb: str, open_lab: Callable[[], Octolab], show: Callable[..., Non
                         f"{window['name']} must start within {window['within_s']:g} s of the step before.", err=True
                     )
             answer = lab.control(job_id, verb, reason=reason)
-            show(answer, as_json, lambda found: f"{verb}: the job is {found['state']}." if "state" in found else verb)
+            print_answer(
+                answer, as_json, lambda found: f"{verb}: the job is {found['state']}." if "state" in found else verb
+            )
 
     return command
+
+
+for _verb, _what in WHAT.items():
+    app.command(_verb, help=_what)(_command(_verb))

@@ -45,7 +45,9 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     for index, heading in enumerate(headings):
         numeric = bool(filled) and all(isinstance(row[index], int | float) or row[index] is None for row in filled)
         # What is copied from here, an id, stays in one piece.
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=heading in WHOLE)
+        table.add_column(
+            Text(heading), justify="right" if numeric else "left", overflow="fold", no_wrap=heading in WHOLE
+        )
     for row in filled:
         table.add_row(*(cell if isinstance(cell, Text) else Text(value(cell)) for cell in row))
     return table
@@ -132,6 +134,11 @@ def events(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Return what happened, one line each."""
     rows = ((when(e["moment"]), e["kind"], e["subject"], state(e["state_to"]), e["actor"], e["reason"]) for e in found)
     return grid(("when (lab)", "what", "which", "is now", "by", "why"), rows)
+
+
+def step(found: Mapping[str, Any]) -> str:
+    """Return what a step is called where no job is named."""
+    return f"{found['module']}: {found['name']}"
 
 
 def sample(found: Mapping[str, Any]) -> RenderableType:

@@ -98,6 +98,7 @@ class Octolab:
         state: str | None = None,
         project: str | None = None,
         owner: str | None = None,
+        campaign: str | None = None,
         text: str | None = None,
         limit: int | None = None,
     ) -> list[Job]:
@@ -113,7 +114,8 @@ class Octolab:
             Part of the name.
         """
         page_size = min(limit or 500, 500)
-        first = get("/jobs", state=state, project=project, owner=owner, text=text, limit=page_size)
+        wanted = {"state": state, "project": project, "owner": owner, "campaign": campaign, "text": text}
+        first = get("/jobs", **wanted, limit=page_size)
         return list(self._pages(first, limit))
 
     def change(self, job_id: str, **changes: Any) -> Job:
@@ -325,6 +327,20 @@ class Octolab:
         """
         body = {"decision": decision, "note": note}
         answer: dict[str, Any] = self._server.json(post(f"/steps/{segment(step_id)}/decide", body))
+        return answer
+
+    def approvals(self) -> list[dict[str, Any]]:
+        """Return the jobs that wait for your approval (operators), with what they ask for."""
+        return list(self._pages(get("/operator/approvals")))
+
+    def approve(self, job_id: str, note: str = "") -> dict[str, Any]:
+        """Let a job be planned (operators of its modules)."""
+        answer: dict[str, Any] = self._server.json(post(f"/jobs/{segment(job_id)}/approve", {"note": note}))
+        return answer
+
+    def reject(self, job_id: str, note: str) -> dict[str, Any]:
+        """Cancel a job that waits for approval (operators of its modules); its owner is told the note."""
+        answer: dict[str, Any] = self._server.json(post(f"/jobs/{segment(job_id)}/reject", {"note": note}))
         return answer
 
     def questions(self) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -16,8 +16,27 @@ from django.utils.dateparse import parse_date
 from users.audit.search import Wanted, search
 
 from .asker import asker
+from .audit_words import in_words
 
 PAGE = 100
+KINDS = (
+    ("job", "with jobs"),
+    ("step", "with steps: decisions, answers"),
+    ("sample", "with samples"),
+    ("stock", "with stocks"),
+    ("estop", "emergency stops"),
+    ("lab", "with the lab: locks, interlocks, settings, roles"),
+    ("log", "signing in and out"),
+    ("login.fail", "wrong passwords"),
+    ("token", "with tokens"),
+    ("user", "with accounts"),
+    ("password", "with passwords"),
+    ("factor", "with second factors"),
+    ("member", "with members of projects"),
+    ("project", "with projects"),
+    ("quota", "with quotas"),
+    ("channel", "with notifications"),
+)
 _LONGEST = 200
 
 
@@ -39,8 +58,9 @@ def audit(request: HttpRequest) -> HttpResponse:
     """Search the audit log."""
     names = ("actor", "verb", "subject", "project", "text")
     filters: dict[str, Any] = {name: _clean(request.GET.get(name, "")) for name in names}
-    since = _day(request.GET.get("since", ""))
-    found = search(Wanted(**filters, since=since))
+    days = {name: request.GET.get(name, "") for name in ("since", "until")}
+    since, last = _day(days["since"]), _day(days["until"])
+    found = search(Wanted(**filters, since=since, until=None if last is None else last + timedelta(days=1)))
     before = request.GET.get("before", "")
     if before.isascii() and before.isdigit() and len(before) <= 18:
         found = found.filter(seq__lt=int(before))
@@ -48,8 +68,15 @@ def audit(request: HttpRequest) -> HttpResponse:
     older = ""
     if len(page) > PAGE:
         page = page[:PAGE]
-        older = urlencode({**filters, "since": request.GET.get("since", ""), "before": page[-1].seq})
-    context = {"entries": page, "filters": filters, "since": since, "older": older}
+        older = urlencode({**filters, **days, "before": page[-1].seq})
+    context = {
+        "entries": in_words(page, asker(request)),
+        "filters": filters,
+        "days": {"since": since and since.date().isoformat(), "until": last and last.date().isoformat()},
+        "kinds": KINDS,
+        "searched": any(filters.values()) or any(days.values()),
+        "older": older,
+    }
     return render(request, "octolab/admin/audit.html", context)
 
 

@@ -15,8 +15,10 @@ from django.views.decorators.http import require_POST
 from scheduler.models import Job
 from scheduler.services import approval
 from scheduler.services.requests import IllegalStateError
+from scheduler.states import JobState
 from users.models import User
 
+from .answers import tell
 from .asker import asker
 
 
@@ -34,14 +36,15 @@ def decide(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Approve or reject a job."""
     user = asker(request)
     job = get_object_or_404(Job.objects.select_related("project"), id=job_id)
-    if not approval.may_approve(user, job):
+    waits = job.state == JobState.AWAITING_APPROVAL or Job.objects.visible_to(user).filter(id=job_id).exists()
+    if not waits or not approval.may_approve(user, job):
         raise Http404
     said = request.POST.get("note", "").replace("\0", "").strip()[:500]
     try:
         if request.POST.get("decision") == "approve":
-            approval.approve_job(user, job, said)
+            tell(request, approval.approve_job(user, job, said))
         elif said:
-            approval.reject_job(user, job, said)
+            tell(request, approval.reject_job(user, job, said))
         else:
             messages.error(request, "Write down why: its owner is told.", extra_tags="bad")
     except IllegalStateError as refusal:

@@ -17,7 +17,9 @@ from scheduler.services import requests, windows
 from scheduler.services.verbs import CONTROLS, JOB_VERBS
 from users.models import User
 
-from .asker import asker
+from .answers import tell
+from .asker import asker, visible_job
+from .submission import submit_text
 from .thelab import lab_clock
 
 _ASK = {
@@ -40,6 +42,13 @@ class Button:
     ask: str
     danger: bool
 
+    @property
+    def label(self) -> str:
+        """What stands on it; nobody shall take it for the emergency stop."""
+        return {"stop": "Stop early", "release": "Release", "halt": "Halt without clean-up"}.get(
+            self.verb, self.verb.capitalize()
+        )
+
 
 def buttons(user: User, job: Job) -> list[Button]:
     """Return the verbs that are legal in the job's present state, for this user."""
@@ -50,6 +59,17 @@ def buttons(user: User, job: Job) -> list[Button]:
         Button(verb, _ASK[verb] + (risk if verb in ("hold", "pause") else ""), verb in ("cancel", "abort", "halt"))
         for verb in shown
     ]
+
+
+@login_required
+@require_POST
+def again(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Submit the very same job once more, as a new one that is linked to it."""
+    old = visible_job(request, job_id)
+    new, problems = submit_text(asker(request), old.spec, old.project, request.POST.get("key", ""), rerun_of=old)
+    for problem in problems:
+        messages.error(request, str(problem), extra_tags="bad")
+    return redirect("job", job_id=new.pk if new is not None else old.pk)
 
 
 def _risk(job: Job) -> str:
@@ -74,7 +94,7 @@ def job_control(request: HttpRequest, job_id: UUID) -> HttpResponse:
     if verb not in CONTROLS:
         raise Http404
     try:
-        requests.control_job(user, job, verb, request.POST.get("reason", "").strip()[:1000])
+        tell(request, requests.control_job(user, job, verb, request.POST.get("reason", "").strip()[:1000]))
     except requests.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("job", job_id=job.id)

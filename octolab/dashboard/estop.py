@@ -1,4 +1,4 @@
-"""The emergency stop on the dashboard: a button on every page, a banner while it is tripped, and its own page."""
+"""The emergency stop on the dashboard: a button on every page, and its own page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from analysis.documents import StoreError
 from scheduler.services import estop
+from users.models import User
 
 from .asker import asker
 
@@ -21,14 +22,13 @@ def page(request: HttpRequest) -> HttpResponse:
     """Show the emergency stops; a POST trips one, and writes nothing to the database."""
     if request.method == "POST":
         return _trip(request)
-    return render(request, "octolab/estop.html", _latches(request) | {"stoppable": estop.scopes()})
+    return render(request, "octolab/estop.html", latches(asker(request)) | {"stoppable": estop.scopes()})
 
 
 @login_required
-def part(request: HttpRequest, name: str) -> HttpResponse:
-    """Show the banner, or the state of all emergency stops, anew."""
-    template = "octolab/parts/estop_banner.html" if name == "banner" else "octolab/parts/estop_state.html"
-    return render(request, template, _latches(request))
+def state(request: HttpRequest) -> HttpResponse:
+    """Show the state of all emergency stops anew."""
+    return render(request, "octolab/parts/estop_state.html", latches(asker(request)))
 
 
 @login_required
@@ -50,17 +50,19 @@ def _trip(request: HttpRequest) -> HttpResponse:
         estop.trip(asker(request), request.POST.get("scope", estop.LAB), request.POST.get("reason", "")[:1000])
     except estop.UnknownScopeError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain; charset=utf-8")
-    return redirect("estop")
+    # The page's script asks for the answer alone: the page that follows could be slow, and look like a failure.
+    return HttpResponse(status=204) if "answer" in request.POST else redirect("estop")
 
 
-def _latches(request: HttpRequest) -> dict[str, Any]:
+def latches(user: User) -> dict[str, Any]:
+    """Return the tripped emergency stops, and whether the store that knows them is away."""
     try:
         found = [latch for latch in estop.latches() if latch.tripped]
         tripped = [
             {
                 "latch": latch,
                 "devices": estop.outcome(latch, estop.devices_in(latch.scope)),
-                "may_rearm": estop.may_rearm(asker(request), latch.scope),
+                "may_rearm": estop.may_rearm(user, latch.scope),
             }
             for latch in found
         ]

@@ -86,7 +86,13 @@ def _ticks(low: float, high: float, step: float, origin: float = 0.0) -> list[fl
 
 
 def timeline(
-    rows: Sequence[Row], now_s: float, midnight_s: float, clock_text: Callable[[float], str], width: int = 1160
+    rows: Sequence[Row],
+    now_s: float,
+    midnight_s: float,
+    clock_text: Callable[[float], str],
+    width: int = 1160,
+    *,
+    always_now: bool = False,
 ) -> SafeString:
     """Draw bars over lab time, a row each, with a line at now.
 
@@ -102,15 +108,17 @@ def timeline(
         Writes a lab second for the axis.
     width
         Width of the drawing, in its own units; pages scale it.
+    always_now
+        Whether now is drawn however far away everything else is.
     """
     bars = [bar for row in rows for bar in row.bars]
     if not bars:
         return SafeString("")
     low = min(bar.start_s for bar in bars)
     high = max(max(bar.end_s for bar in bars), low + 1)
-    if low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
+    if always_now or low - 0.2 * (high - low) < now_s < high + 0.2 * (high - low):
         low, high = min(low, now_s), max(high, now_s)
-    left, row_height, top = 14 + 6.4 * max(len(row.label) for row in rows), 24, 22
+    left, row_height, top = 14 + 7.1 * max(len(row.label) for row in rows), 24, 22
     left = min(left, 260)
     height = top + row_height * len(rows) + 6
     scale = (width - left - 12) / (high - low)
@@ -120,9 +128,9 @@ def timeline(
 
     grid = format_html_join(
         "",
-        '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="12" text-anchor="middle">{3}</text>',
+        '<line class="grid" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text x="{0}" y="12" text-anchor="{4}">{3}</text>',
         (
-            (f"{x(tick):.1f}", top - 4, height - 4, clock_text(tick))
+            (f"{x(tick):.1f}", top - 4, height - 4, clock_text(tick), "end" if x(tick) > width - 30 else "middle")
             for tick in _ticks(low, high, time_step_s(high - low, 8), midnight_s)
         ),
     )
@@ -141,9 +149,10 @@ def timeline(
             f"{x(now_s):.1f}", top - 4, height - 4,
         )  # fmt: skip
     return format_html(
-        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">'
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="{}" aria-label="timeline">'
         "{}{}{}</svg></div>",
-        width, height, grid, format_html_join("", "{}", ((part,) for part in drawn)), now_line,
+        width, height, "group" if any(bar.href for bar in bars) else "img", grid,
+        format_html_join("", "{}", ((part,) for part in drawn)), now_line,
     )  # fmt: skip
 
 
@@ -153,7 +162,7 @@ def _bar(bar: Bar, x: Callable[[float], float], y: float, row_height: float) -> 
         bar.css, f"{x(bar.start_s):.2f}", y + 4, f"{max(x(bar.end_s) - x(bar.start_s), 1.2):.2f}",
         row_height - 8, bar.title,
     )  # fmt: skip
-    return format_html('<a href="{}">{}</a>', bar.href, shape) if bar.href else shape
+    return format_html('<a href="{}" tabindex="-1">{}</a>', bar.href, shape) if bar.href else shape
 
 
 def chart(

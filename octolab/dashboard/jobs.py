@@ -8,25 +8,31 @@ from uuid import UUID
 
 import yaml
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
 
 from octolab.ids import new_id
+from scheduler.jobformat.problems import Problem
 from scheduler.models import Event, Job, Step
 from scheduler.services import why
 from scheduler.services.standing import standing
-from scheduler.states import JobState, StepState
-from users.models import Project, ProjectRole
+from scheduler.states import JOB_FINAL, JobState, StepState
+from users.models import Project, ProjectRole, User
 
-from .asker import asker
+from . import words
+from .asker import asker, visible_job
 from .control import buttons
+from .offers import offers
 from .plan import extent, job_timeline
+from .progress import samples_of, steps_of
 from .questions import questions
 from .results import job_figures_and_table
-from .submission import examples, look_at, submit_text
-from .thelab import device_title
+from .submission import examples, fitting, look_at, submit_text
 
 PAGE = 50
+KINDS = (("open", "everything that goes on"), ("asks", "everything that somebody has to look at"))
 LOG_ENTRIES = 200
 RUNNING = (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED, StepState.INTERRUPTED)
 
@@ -34,35 +40,63 @@ RUNNING = (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState
 @login_required
 def jobs(request: HttpRequest) -> HttpResponse:
     """List the jobs that the user may see, newest first."""
-    filters = {key: request.GET.get(key, "") for key in ("q", "state", "owner")}
-    rows = Job.objects.visible_to(asker(request)).select_related("owner", "project").defer("spec").order_by("-id")
-    if filters["q"]:
-        rows = rows.filter(name__icontains=filters["q"])
-    if filters["state"] in JobState.values:
-        rows = rows.filter(state=filters["state"])
-    if filters["owner"] == "me":
-        rows = rows.filter(owner=asker(request))
-    if before := _uuid(request.GET.get("before", "")):
+    user = asker(request)
+    filters = {
+        key: request.GET.get(key, "").replace("\0", "").strip()[:200] for key in ("q", "state", "owner", "project")
+    }
+    rows = _matching(user, filters)
+    found = rows.count()
+    before = _uuid(request.GET.get("before", ""))
+    if before is not None:
         rows = rows.filter(id__lt=before)
-    page = list(rows[: PAGE + 1])
-    older = ""
-    if len(page) > PAGE:
-        page = page[:PAGE]
-        older = urlencode(filters | {"before": page[-1].id})
+    page = list(rows.select_related("owner", "project").defer("spec").order_by("-id")[: PAGE + 1])
+    more, page = len(page) > PAGE, page[:PAGE]
     return render(
         request,
         "octolab/jobs.html",
-        {"jobs": page, "filters": filters, "states": JobState.choices, "older": older},
+        {
+            "jobs": page,
+            "found": found,
+            "filters": filters,
+            "filtered": any(filters.values()),
+            "kinds": KINDS,
+            "states": JobState.choices,
+            "projects": Project.objects.visible_to(user).order_by("name"),
+            "older": urlencode(filters | {"before": page[-1].id}) if more else "",
+            "newest": urlencode(filters) if before is not None else "",
+        },
     )
+
+
+def _matching(user: User, filters: dict[str, str]) -> QuerySet[Job]:
+    """Return the jobs that match: by a part of the name, by an owner's name, or by id."""
+    rows = Job.objects.visible_to(user)
+    if text := filters["q"]:
+        sought = Q(name__icontains=text) | Q(owner__username=text) | Q(campaign=text)
+        if (key := _uuid(text)) is not None:
+            sought |= Q(pk=key)
+        rows = rows.filter(sought)
+    if filters["state"] in JobState.values:
+        rows = rows.filter(state=filters["state"])
+    elif filters["state"] == "open":
+        rows = rows.exclude(state__in=JOB_FINAL)
+    elif filters["state"] == "asks":
+        rows = rows.filter(
+            state__in=[JobState.NEEDS_OPERATOR, JobState.AWAITING_APPROVAL, JobState.PAUSED, JobState.HELD]
+        )
+    if filters["owner"] == "me":
+        rows = rows.filter(owner=user)
+    if filters["project"]:
+        rows = rows.filter(project__slug=filters["project"])
+    return rows
 
 
 @login_required
 def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Show one job: where it is, what it measured, what happened."""
-    row = _visible(request, job_id)
+    row = visible_job(request, job_id)
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
-    context: dict[str, Any] = {"job": row, "standing": standing(row), "spec": spec}
-    context["samples"] = row.samples.order_by("index")[:200]
+    context: dict[str, Any] = {"job": row, "spec": spec}
     for name, part in _PARTS.items():
         if name != "why":  # it is asked for once the page is there: the answer takes a moment
             context |= part(request, row)
@@ -74,7 +108,7 @@ def job_part(request: HttpRequest, job_id: UUID, part: str) -> HttpResponse:
     """Show one part of a job's page anew."""
     if part not in _PARTS:
         raise Http404
-    row = _visible(request, job_id)
+    row = visible_job(request, job_id)
     return render(request, f"octolab/parts/job_{part}.html", {"job": row} | _PARTS[part](request, row))
 
 
@@ -83,14 +117,15 @@ def submit(request: HttpRequest) -> HttpResponse:
     """Check a job, show its predicted times, and submit it once confirmed."""
     document = request.POST.get("document", "")
     if request.method == "GET" and (origin := _uuid(request.GET.get("from", ""))):
-        document = yaml.safe_dump(_visible(request, origin).spec, sort_keys=False, allow_unicode=True)
+        document = yaml.safe_dump(visible_job(request, origin).spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {
         "document": document,
         "project": request.POST.get("project", ""),
         "projects": Project.objects.visible_to(asker(request))
         .filter(memberships__user=asker(request), memberships__role__in=[ProjectRole.MEMBER, ProjectRole.ADMIN])
         .order_by("name"),
-        "examples": examples(),
+        "examples": fitting(),
+        "offers": offers(),
         "key": request.POST.get("key") or str(new_id()),
     }
     if request.method == "POST":
@@ -105,17 +140,24 @@ def submit(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@require_POST
+def draft(request: HttpRequest) -> HttpResponse:
+    """Say what is wrong with a job that somebody is writing; nothing is predicted or kept."""
+    document = request.POST.get("document", "")
+    found: dict[str, Any] | None = None
+    problems: list[Problem] = []
+    if document.strip():
+        found, problems = look_at(asker(request), document, request.POST.get("project", ""), predicted=False)
+    return render(request, "octolab/parts/draft.html", {"draft": found, "problems": problems})
+
+
+@login_required
 def example(request: HttpRequest, name: str) -> HttpResponse:
     """Return the text of an example job."""
     for row in examples():
         if row.name == name:
             return HttpResponse(row.text, content_type="text/plain; charset=utf-8")
     raise Http404
-
-
-def _visible(request: HttpRequest, job_id: UUID) -> Job:
-    rows = Job.objects.visible_to(asker(request)).select_related("owner", "project")
-    return get_object_or_404(rows, id=job_id)
 
 
 def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
@@ -125,6 +167,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     ]
     return {
         "buttons": buttons(asker(request), row),
+        "key": str(new_id()),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,
@@ -139,15 +182,24 @@ def _running_step(step: Step) -> dict[str, Any]:
         "id": step.id,
         "state": step.state,
         "person": step.person,
-        "title": f"{step.task_name} · {step.name}",
-        "where": " · ".join([*samples, *map(device_title, step.devices)]),
+        "title": words.step(step),
+        "where": " · ".join(filter(None, [*samples, words.used(step)])),
+        "moves": step.state in (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING),
         "attended": step.action is not None,
         "until": until,
     }
 
 
 def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
-    return job_timeline(row)
+    return job_timeline(row) | {"steps": steps_of(row)}
+
+
+def _standing(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"standing": standing(row), "final": row.state in JOB_FINAL}
+
+
+def _samples(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"samples": samples_of(row)}
 
 
 def _why(request: HttpRequest, row: Job) -> dict[str, Any]:
@@ -162,7 +214,7 @@ def _results(request: HttpRequest, row: Job) -> dict[str, Any]:
 def _log(request: HttpRequest, row: Job) -> dict[str, Any]:
     events = list(Event.objects.filter(job=row).order_by("-seq")[:LOG_ENTRIES])
     steps = {
-        str(step.id): f"{step.task_name} · {step.name}"
+        str(step.id): words.step(step)
         for step in Step.objects.filter(id__in=[e.subject for e in events if e.kind == "step"])
     }
     samples = {str(sample.id): sample.name for sample in row.samples.all()}
@@ -178,7 +230,9 @@ def _questions(request: HttpRequest, row: Job) -> dict[str, Any]:
 _PARTS = {
     "status": _status,
     "why": _why,
+    "standing": _standing,
     "questions": _questions,
+    "samples": _samples,
     "timeline": _timeline,
     "results": _results,
     "log": _log,

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from scheduler.models import Device, Job, Module, Place, Stock
 from scheduler.states import JobState
 
+from .doings import doings
 from .plan import lab_plan
 from .thelab import the_lab
 
@@ -41,6 +42,7 @@ def _plan(request: HttpRequest) -> dict[str, Any]:
 
 def _devices(request: HttpRequest) -> dict[str, Any]:
     devices = list(Device.objects.order_by("id"))
+    hands, soon = doings(request.user)
     manifests = {
         row.id: row.manifest.document for row in Module.objects.select_related("manifest") if row.manifest is not None
     }
@@ -60,13 +62,14 @@ def _devices(request: HttpRequest) -> dict[str, Any]:
                         "reason": device.reason,
                         "modules": device.modules,
                         "shared": len(device.modules) > 1,
+                        "hands": hands.get(device.id),
                     }
                     for device in devices
                     if instance in device.modules
                 ],
             }
         )
-    return {"modules": modules}
+    return {"modules": modules, "soon": soon}
 
 
 def _stocks(request: HttpRequest) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from scheduler.services import interlocks, maintenance
 from scheduler.services.jobs import JobRefused, LabNotReady
 from scheduler.services.requests import IllegalStateError
 
+from . import words
+from .answers import tell
 from .asker import asker
 from .operator import operators_only
 
@@ -34,7 +36,7 @@ def rows(request: HttpRequest) -> dict[str, Any]:
         "interlocks": interlocks.listed(),
         "modules": modules,
         "by_hand": [
-            f"{module.pk}.{task['name']}"
+            (f"{module.pk}.{task['name']}", f"{words.thing(module.pk)}: {task['title']}")
             for module in modules
             if module.manifest is not None
             for task in module.manifest.document.get("tasks", ())
@@ -95,7 +97,7 @@ def run(request: HttpRequest) -> HttpResponse:
 
 def _done(request: HttpRequest, verb: Any, *arguments: Any) -> HttpResponse:
     try:
-        verb(asker(request), *arguments)
+        tell(request, verb(asker(request), *arguments))
     except IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")

@@ -18,9 +18,11 @@ from modules.contract.messages import CLOSED
 from octolab.templatetags.lab import duration
 from scheduler import catalogue
 from scheduler.models import Job, Place, Sample, Step, Stock
+from scheduler.services import people
 from scheduler.services import requests as wishes
 from scheduler.states import SAMPLE_FINAL, StepState
 
+from .answers import tell
 from .approvals import approvals
 from .asker import asker
 from .lab import stock_rows
@@ -109,7 +111,7 @@ def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
 
 def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
     try:
-        verb(asker(request), *arguments)
+        tell(request, verb(asker(request), *arguments))
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")
@@ -146,11 +148,20 @@ def _attention(request: HttpRequest) -> list[dict[str, Any]]:
                 "when": f"{duration(now_s - since_s)} ago (lab time)" if since_s is not None else "",
                 "devices": sorted(step.devices),
                 "samples": [m.sample.name for m in step.members.all() if m.sample] if step.job_id in known else [],
+                "places": [place for row in people.where_samples_stand(step) for place in row["places"]],
+                "next": _after(step),
                 "last_command": attempt.get("last_command", ""),
                 "reason": step.reason or attempt.get("reason", ""),
             }
         )
     return rows
+
+
+def _after(step: Step) -> Step | None:
+    """Return the next step with the same samples, if there is one."""
+    samples = [member.sample_id for member in step.members.all()]
+    later = Step.objects.filter(job=step.job_id, index__gt=step.index, dormant=False, members__sample__in=samples)
+    return later.exclude(action=None).order_by("index").first()
 
 
 def _storage(request: HttpRequest) -> list[dict[str, Any]]:

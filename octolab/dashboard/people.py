@@ -10,9 +10,10 @@ from django.views.decorators.http import require_POST
 
 from users import services
 from users.accounts.adapter import INVITATION
-from users.accounts.services import admit, invite, open_invitation, turn_away
+from users.accounts.services import OFF, admit, invite, open_invitation, turn_away
 from users.models import Invitation, LabPolicy, LabRole, Project, SignUp, User
 from users.policies.services import change_policy, set_quota
+from users.policies.text import names
 from users.services import AccountError
 
 from .admin import admins_only
@@ -79,6 +80,8 @@ def invitations(request: HttpRequest) -> HttpResponse:
     except AccountError as error:
         messages.error(request, str(error), extra_tags="bad")
         return redirect("admin-people")
+    if LabPolicy.current().sign_up == LabPolicy.SignUp.OFF:
+        messages.warning(request, f"{OFF} set Sign-up to “Invitation” above.", extra_tags="bad")
     return people(request, link=link)
 
 
@@ -99,7 +102,7 @@ def account(request: HttpRequest, username: str) -> HttpResponse:
             case "unlock":
                 services.activate(user)
             case "give":
-                services.set_lab_role(user, _role(form.get("role", "")))
+                services.set_lab_role(user, _role(form.get("role", "")), names(form.get("modules", "")) or None)
             case "take" if not (user == asker(request) and form.get("role") == LabRole.Role.ADMIN):
                 services.take_lab_role(user, _role(form.get("role", "")))
             case "quota":

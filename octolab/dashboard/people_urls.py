@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import accounting, admin, approvals, people
+from . import accounting, admin, approvals, people, projects
 
 people_urls = [
     path("invitation/<str:secret>", people.invitation, name="invitation"),
@@ -16,5 +16,7 @@ people_urls = [
     path("account/", include("allauth.urls")),
     path("operator/jobs/<uuid:job_id>/approval", approvals.decide, name="operator-approval"),
     path("accounting", accounting.accounting, name="accounting"),
+    path("projects/<slug:slug>", projects.project, name="project"),
+    path("projects/<slug:slug>/change", projects.change, name="project-change"),
     path("admin/audit", admin.audit, name="admin-audit"),
 ]

@@ -11,9 +11,10 @@ from django.urls import reverse
 
 from scheduler.models import Device, Job, Step
 from scheduler.services import versions
+from scheduler.services.cycles import expected_cycles
 from scheduler.states import STEP_FINAL, StepState
 
-from . import figures
+from . import figures, words
 from .thelab import device_title, lab_clock, local_time
 
 HORIZON_STEPS = 3000
@@ -30,7 +31,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
         .filter(~Q(state__in=STEP_FINAL) | Q(ended_lab_s__gt=now_s - RECENT_S))
         .order_by("planned_start_lab_s")
         .only(
-            "job_id", "name", "task_name", "state", "devices", "duration_s",
+            "job_id", "name", "module", "task_name", "state", "devices", "duration_s", "adds",
             "planned_start_lab_s", "planned_end_lab_s", "started_lab_s", "ended_lab_s",
         )[:HORIZON_STEPS]
     )  # fmt: skip
@@ -51,14 +52,25 @@ def lab_plan(user: Any) -> dict[str, Any]:
         css = f"s{colours[step.job_id]}" if job else "other"
         if step.started_lab_s is None and job:
             css += " future"
-        title = f"{job.name}: {step.task_name} · {step.name}" if job else named.get(step.job_id, "busy")
+        title = f"{job.name}: {words.step(step)}" if job else named.get(step.job_id, "busy")
         href = reverse("job", args=[job.id]) if job else ""
         for device in step.devices:
             rows.setdefault(device, []).append(figures.Bar(start_s, end_s, css, title, href))
+    expected = expected_cycles(user)
+    for one in expected:
+        css = f"s{colours.get(one.job, 0)} expected" if one.job else "other expected"
+        href = reverse("job", args=[one.job]) if one.job else ""
+        for name in one.devices:
+            rows.setdefault(name, []).append(figures.Bar(one.start_s, one.end_s, css, one.title, href))
     return {
         "figure": figures.timeline(
-            [figures.Row(device_title(d), bars) for d, bars in rows.items()], now_s, midnight_s(now_s), axis_text
+            [figures.Row(device_title(d), bars) for d, bars in rows.items()],
+            now_s,
+            midnight_s(now_s),
+            axis_text,
+            always_now=True,
         ),
+        "expected": sorted({one.title for one in expected if one.job}),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
         "published": versions.latest(user),
@@ -86,7 +98,7 @@ def job_timeline(job: Job) -> dict[str, Any]:
             css = f"s{number % figures.COLOURS}"
             css += " standby" if step.action is None else ""
             css += " future" if step.started_lab_s is None else ""
-            title = f"{member.task.key} · {step.name} ({step.get_state_display()})"
+            title = f"{words.step(step)} ({step.get_state_display()})"
             rows.setdefault(member.sample.name if member.sample else "job", []).append(
                 figures.Bar(start_s, end_s, css, title)
             )
@@ -101,7 +113,7 @@ def job_timeline(job: Job) -> dict[str, Any]:
 
 def _kind(key: str) -> str:
     """Return under what a task stands in the legend: its key without number; what octolab added itself is clean-up."""
-    return "clean-up" if key.startswith(("ends ", "cleanup_")) else _NUMBERED.sub("", key)
+    return "clean-up" if key.startswith(("ends ", "cleanup_")) else words.plain(_NUMBERED.sub("", key))
 
 
 def extent(step: Step, now_s: float) -> tuple[float, float]:

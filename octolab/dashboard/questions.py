@@ -62,6 +62,12 @@ def questions(user: User, job: Job | None = None) -> list[dict[str, Any]]:
 
 
 @login_required
+def asked(request: HttpRequest) -> HttpResponse:
+    """Show everything that the user is asked for."""
+    return render(request, "octolab/asked.html", {"questions": questions(asker(request))})
+
+
+@login_required
 def page(request: HttpRequest, step_id: UUID) -> HttpResponse:
     """Show what is asked for, with a form."""
     return _page(request, _visible(request, step_id))

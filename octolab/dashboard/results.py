@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis import arrays, files
 from analysis.results import Column, JobResults, Run, job_results
 from scheduler.models import Job
 
-from . import figures
+from . import figures, words
 
 MOST_CURVES = 24
 MOST_POINTS = 20_000
@@ -16,7 +17,7 @@ MOST_POINTS = 20_000
 PEAK = ("peak_nm", "peak_height")
 """A value along the axis and its height, which the chart marks on the curve."""
 
-"""Task, name, unit."""
+Named = Sequence[tuple[str, JobResults]]
 
 
 def job_figures_and_table(job: Job) -> dict[str, Any]:
@@ -28,23 +29,26 @@ def job_figures_and_table(job: Job) -> dict[str, Any]:
         If the document store is away.
     """
     results = job_results(job)
-    return {"charts": _charts(results), "table": _table(results), "files": _files(results)}
+    return figures_and_table([("", results)]) | {"files": _files(results)}
 
 
-def _charts(results: JobResults) -> list[dict[str, Any]]:
+def figures_and_table(named: Named) -> dict[str, Any]:
+    """Return charts and table of one job, or of several, each with what it is called."""
+    return {"charts": _charts(named), "table": _table(named), "several": len(named) > 1}
+
+
+def _charts(named: Named) -> list[dict[str, Any]]:
     """Draw one chart for each array of one dimension, a curve for each sample."""
     curves: dict[Column, list[figures.Curve]] = {}
     axes: dict[Column, str] = {}
-    for run in results.runs:
-        if not run.counts:
-            continue
+    for job_name, run in ((name, run) for name, results in named for run in results.runs if run.counts):
         for name, reference in run.arrays.items():
             key = (run.task_key, name, str(reference.get("unit") or ""))
             if len(reference.get("shape") or ()) != 1 or reference["shape"][0] > MOST_POINTS:
                 continue
             if len(curves.setdefault(key, [])) >= MOST_CURVES:
                 continue
-            drawn = _curve(run, reference)
+            drawn = _curve(job_name, run, reference)
             if drawn is not None:
                 curve, axes[key] = drawn
                 curves[key].append(curve)
@@ -53,11 +57,11 @@ def _charts(results: JobResults) -> list[dict[str, Any]]:
         task, name, unit = key
         svg = figures.chart(drawn_curves, axes.get(key, ""), f"{name} ({unit})" if unit else name)
         if svg:
-            charts.append({"title": f"{task} · {name}", "svg": svg})
+            charts.append({"title": words.sentence(f"{words.task_key(task)}: {words.plain(name)}"), "svg": svg})
     return charts
 
 
-def _curve(run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | None:
+def _curve(job_name: str, run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | None:
     try:
         part = arrays.read_slice(files.path_of(reference), reference["path"])
     except (OSError, KeyError, files.DamagedFileError):
@@ -67,16 +71,17 @@ def _curve(run: Run, reference: dict[str, Any]) -> tuple[figures.Curve, str] | N
     marks = []
     if all(isinstance(values.get(name, {}).get("value"), float | int) for name in PEAK):
         marks = [(float(values[PEAK[0]]["value"]), float(values[PEAK[1]]["value"]))]
-    label = run.sample.name if run.sample else run.task_key
+    label = ": ".join(filter(None, (job_name, run.sample.name if run.sample else run.task_key)))
     curve = figures.Curve(label, [float(x) for x in points], [float(y) for y in part.values], marks)
     return curve, f"{axis} ({unit})" if unit else axis
 
 
-def _table(results: JobResults) -> dict[str, Any]:
+def _table(named: Named) -> dict[str, Any]:
     """Return one row per sample: what was varied, then what was measured; what is the same in all stands apart."""
     rows = []
-    parameters = list(dict.fromkeys(name for sample in results.samples for name in sample.parameters))
-    for sample in results.samples:
+    samples = [(name, results, sample) for name, results in named for sample in results.samples]
+    parameters = list(dict.fromkeys(name for _, _, sample in samples for name in sample.parameters))
+    for job_name, results, sample in samples:
         runs = [run for run in results.of(sample) if run.counts]
         measured: dict[Column, Any] = {}
         for run in runs:
@@ -84,24 +89,26 @@ def _table(results: JobResults) -> dict[str, Any]:
                 measured[run.task_key, name, str(entry.get("unit") or "")] = entry.get("value")
         errors = "; ".join(str(run.document["error"]) for run in runs if run.document.get("error"))
         if measured or errors:
-            rows.append((sample, measured, errors))
-    columns = [column for column in results.columns() if any(column in measured for _, measured, _ in rows)]
-    same = [column for column in columns if _all_equal([measured.get(column) for _, measured, _ in rows])]
+            rows.append((job_name, sample, measured, errors))
+    known = dict.fromkeys(column for _, results in named for column in results.columns())
+    columns = [column for column in known if any(column in measured for _, _, measured, _ in rows)]
+    same = [column for column in columns if _all_equal([measured.get(column) for _, _, measured, _ in rows])]
     varied = [column for column in columns if column not in same]
     several = len({task for task, _, _ in varied}) > 1
     return {
         "parameters": parameters,
         "columns": [{"title": _title(column, several), "unit": column[2]} for column in varied],
-        "same": [{"title": _title(column, True), "value": rows[0][1][column], "unit": column[2]} for column in same],
+        "same": [{"title": _title(column, True), "value": rows[0][2][column], "unit": column[2]} for column in same],
         "rows": [
             {
+                "job": job_name,
                 "sample": sample.name,
                 "sample_id": sample.pk,
                 "error": errors,
                 "parameters": [_plain(sample.parameters.get(name)) for name in parameters],
                 "values": [measured.get(column) for column in varied],
             }
-            for sample, measured, errors in rows
+            for job_name, sample, measured, errors in rows
         ],
     }
 
@@ -113,8 +120,8 @@ def _all_equal(values: list[Any]) -> bool:
 def _title(column: Column, with_task: bool) -> str:
     """Write a column's heading without the unit, which stands beside it: ``peak`` for ``peak_nm`` in nm."""
     task, name, unit = column
-    name = name.removesuffix(f"_{unit.lower()}").replace("_", " ")
-    return f"{task} · {name}" if with_task else name
+    name = words.plain(name.removesuffix(f"_{unit.lower()}"))
+    return words.sentence(f"{words.task_key(task)}: {name}" if with_task else name)
 
 
 def _plain(parameter: Any) -> Any:
@@ -126,7 +133,9 @@ def _plain(parameter: Any) -> Any:
 def _files(results: JobResults) -> list[dict[str, Any]]:
     base = f"/api/v1/jobs/{results.job.pk}/files"
     holds = {
-        files.file_name(reference["file"]): f"{run.task_key} of {run.sample.name}" if run.sample else run.task_key
+        files.file_name(reference["file"]): words.sentence(
+            f"{words.task_key(run.task_key)} of {run.sample.name}" if run.sample else words.task_key(run.task_key)
+        )
         for run in (*results.runs, *results.analyses)
         for reference in run.arrays.values()
     }

@@ -6,7 +6,7 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, control, estop, jobs, lab, maintenance, operator, questions, samples
+from . import account, bundle, compare, control, estop, jobs, lab, maintenance, notices, operator, questions, samples
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -15,8 +15,12 @@ urlpatterns = [
     path("lab/<slug:part>", lab.lab_part, name="lab-part"),
     path("jobs", jobs.jobs, name="jobs"),
     path("jobs/new", jobs.submit, name="submit"),
+    path("jobs/new/draft", jobs.draft, name="submit-draft"),
+    path("jobs/compare", compare.compare, name="compare"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>/everything.zip", bundle.everything, name="job-everything"),
     path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
+    path("jobs/<uuid:job_id>/again", control.again, name="job-again"),
     path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
     path("examples/<slug:name>", jobs.example, name="example"),
     path("samples/<uuid:sample_id>", samples.sample, name="sample"),
@@ -33,12 +37,15 @@ urlpatterns = [
     path("operator/stocks/<slug:stock_id>/refill", operator.refill, name="operator-refill"),
     path("operator/samples/<uuid:sample_id>/collect", operator.collect, name="operator-collect"),
     path("estop", estop.page, name="estop"),
-    path("estop/part/<slug:name>", estop.part, name="estop-part"),
+    path("estop/state", estop.state, name="estop-state"),
+    path("notices", notices.banner, name="notices"),
+    path("asked", questions.asked, name="asked"),
     path("estop/rearm", estop.rearm, name="estop-rearm"),
     path("account", account.account, name="account"),
     path("account/tokens", account.new_token, name="account-token"),
     path("account/tokens/<str:pk>/revoke", account.revoke_token, name="account-revoke"),
     path("account/channels", account.new_channel, name="account-channel"),
+    path("account/channels/<uuid:pk>/test", account.test_channel, name="account-channel-test"),
     path("account/channels/<uuid:pk>/delete", account.delete_channel, name="account-channel-delete"),
     path("login", login, name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),

@@ -9,6 +9,9 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+
+from octolab.throttle import SOCKETS, TooMany
 
 from .rights import NOTHING, Receiver, as_message, present_rights
 from .tailer import BATCH, events_after, tailer
@@ -21,6 +24,9 @@ _DIGITS = 18
 """Of a sequence number: more do not fit into a database's integer."""
 UNAUTHENTICATED = 4401
 TOO_SLOW = 4408
+TOO_MANY = 4429
+_LONGEST_REASON = 123
+"""Bytes of a closing frame's reason."""
 
 
 class EventsConsumer(AsyncJsonWebsocketConsumer):
@@ -36,12 +42,18 @@ class EventsConsumer(AsyncJsonWebsocketConsumer):
         """Accept a socket with a valid credential; others are closed with 4401."""
         self._sender: asyncio.Task[None] | None = None
         self._joined = False
+        self._counted = contextlib.ExitStack()
         receiver = self.scope.get("receiver")
         await self.accept()
         if receiver is None:
             await self.close(code=UNAUTHENTICATED)
             return
         self.receiver = receiver
+        try:
+            self._counted.enter_context(SOCKETS.one_of(f"user:{receiver.user_id}", settings.SOCKETS_PER_USER))
+        except TooMany as refusal:
+            await self.close(code=TOO_MANY, reason=str(refusal)[:_LONGEST_REASON])
+            return
         query = parse_qs(self.scope["query_string"].decode())
         self._job = query.get("job", [None])[0]
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(QUEUE)
@@ -55,6 +67,7 @@ class EventsConsumer(AsyncJsonWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         """Leave the tailer."""
+        self._counted.close()
         if self._joined:
             tailer.leave(self)
         if self._sender is not None:

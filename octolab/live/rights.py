@@ -12,7 +12,11 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from scheduler.models import Event
-from users.models import LabRole, Membership, Token, User
+from users.accounts.services import lacking_a_factor
+from users.models import LabRole, Membership, Scope, Token, User
+
+LAB_KINDS = ("device", "stock", "estop", "maintenance", "interlock")
+"""Kinds of events that everybody may see, though not who did it and why: that may name other people's work."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Receiver:
 
     user_id: UUID
     session_key: str | None = None
+    session_hash: str | None = None
+    """What the session keeps of the password with which it was signed in."""
     token_digest: str | None = None
 
 
@@ -42,7 +48,7 @@ def present_rights(receivers: Iterable[Receiver]) -> dict[Receiver, Rights]:
     receivers = list(receivers)
     user_ids = {receiver.user_id for receiver in receivers}
     now = timezone.now()
-    active = set(User.objects.filter(id__in=user_ids, is_active=True).values_list("id", flat=True))
+    users = {user.pk: user for user in User.objects.filter(id__in=user_ids, is_active=True)}
     sessions = set(
         Session.objects.filter(
             session_key__in={r.session_key for r in receivers if r.session_key}, expire_date__gt=now
@@ -55,35 +61,50 @@ def present_rights(receivers: Iterable[Receiver]) -> dict[Receiver, Rights]:
     projects: dict[UUID, set[UUID]] = {}
     for user_id, project_id in Membership.objects.filter(user__in=user_ids).values_list("user_id", "project_id"):
         projects.setdefault(user_id, set()).add(project_id)
+    without_factor = lacking_a_factor({r.user_id for r in receivers if r.token_digest is None})
 
-    rights = {}
+    rights = dict.fromkeys(receivers, NOTHING)
     for receiver in receivers:
-        mine = projects.get(receiver.user_id, set())
+        user, mine, only = users.get(receiver.user_id), projects.get(receiver.user_id, set()), None
+        if user is None:
+            continue
         if receiver.token_digest:
-            held = receiver.token_digest in tokens
-            only = tokens.get(receiver.token_digest)
+            if receiver.token_digest not in tokens:
+                continue
+            only = tokens[receiver.token_digest]
             mine = mine & {only} if only else mine
-            held = held and (only is None or bool(mine))
-        else:
-            held = receiver.session_key in sessions
-        if receiver.user_id in active and held:
-            rights[receiver] = Rights(True, frozenset(mine), receiver.user_id in operators)
-        else:
-            rights[receiver] = NOTHING
+            if only and not mine:
+                continue
+        elif (
+            receiver.session_key not in sessions
+            # It was signed in with a password that is not the present one.
+            or receiver.session_hash != user.get_session_auth_hash()
+            or user.pk in without_factor
+        ):
+            continue
+        # A token that works for one project carries no lab role.
+        rights[receiver] = Rights(True, frozenset(mine), only is None and user.pk in operators)
     return rights
 
 
 def _valid_tokens(digests: set[str], now: datetime) -> dict[str, UUID | None]:
-    """Return digest → project to which the token is bound (None: all), for tokens that have not expired."""
-    rows = Token.objects.filter(digest__in=digests).values_list("digest", "expiry", "project_id")
-    return {digest: project for digest, expiry, project in rows if expiry is None or expiry > now}
+    """Return digest → project to which the token is bound (None: all), for tokens that have not expired.
+
+    Only those that may read jobs: events tell what happens to them.
+    """
+    rows = Token.objects.filter(digest__in=digests).values_list("digest", "expiry", "project_id", "scopes")
+    return {
+        digest: project
+        for digest, expiry, project, scopes in rows
+        if (expiry is None or expiry > now) and Scope.JOBS_READ in scopes
+    }
 
 
 def as_message(event: Event, rights: Rights) -> dict[str, Any] | None:
     """Return the event as a receiver with these rights may see it; None if it does not exist for them.
 
-    Events of a job belong to its project. The others (devices, stocks, the plan) tell everybody what changed;
-    who did it and why is for operators.
+    Events of a job belong to its project. The others (:data:`LAB_KINDS`) tell everybody what changed; who did it and
+    why is for operators. Of what else happens (the plan, places) others learn that it did: pages are drawn anew.
     """
     message = {
         "type": "event",
@@ -106,4 +127,4 @@ def as_message(event: Event, rights: Rights) -> dict[str, Any] | None:
         }
     if rights.operator:
         return message | {"actor": event.actor, "reason": event.reason, "data": event.data}
-    return message
+    return message if event.kind in LAB_KINDS else message | {"subject": ""}

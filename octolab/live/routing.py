@@ -10,11 +10,14 @@ from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
 from django.http.request import split_domain_port, validate_host
 from django.urls import path
 from rest_framework.exceptions import AuthenticationFailed
 
+from octolab import throttle
 from users.authentication import authenticate_token
+from users.models import Scope
 
 from .consumers import EventsConsumer
 from .rights import Receiver
@@ -37,7 +40,12 @@ class ReceiverMiddleware:
         if authorization := headers.get(b"authorization"):
             receiver = await _token_receiver(authorization)
         elif scope["user"].is_authenticated and same_origin(headers):
-            receiver = Receiver(scope["user"].pk, session_key=scope["session"].session_key)
+            session = scope["session"]
+            receiver = Receiver(
+                scope["user"].pk, session_key=session.session_key, session_hash=session.get(HASH_SESSION_KEY)
+            )
+        if receiver is not None:
+            throttle.remember(scope, receiver.user_id)
         return await self.inner(dict(scope, receiver=receiver), receive, send)
 
 
@@ -59,6 +67,8 @@ def _token_receiver(authorization: str) -> Receiver | None:
     try:
         user, token = authenticate_token(secret)
     except AuthenticationFailed:
+        return None
+    if Scope.JOBS_READ not in token.scopes:
         return None
     return Receiver(user.pk, token_digest=token.digest)
 

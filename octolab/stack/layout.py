@@ -78,6 +78,7 @@ class Layout:
     def server_environment(self) -> Mapping[str, str]:
         """Environment of the server's processes."""
         own = {"DJANGO_SETTINGS_MODULE": "octolab.settings", "PYTHONPATH": _python_path()}
+        own["OCTOLAB_PUBLIC_URL"] = os.environ.get("OCTOLAB_PUBLIC_URL", self.address)
         if "OCTOLAB_SECRET_KEY" not in os.environ and "OCTOLAB_SECRET_KEY_FILE" not in os.environ:
             own["OCTOLAB_SECRET_KEY_FILE"] = str(self._secret_key_file)
         return {**os.environ, **self._shared, **own}

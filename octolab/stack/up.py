@@ -117,6 +117,9 @@ class _Stack:
         elif prepared.username:
             say(f"  Log in as   {prepared.username}   for a new password:")
             say(f"    {manage(options.data, 'changepassword', prepared.username)}")
+        else:
+            say("  Accounts    make your own, if you have none yet:")
+            say(f"    {manage(options.data, 'create_user', 'NAME', '--admin')}")
         say("")
         if options.demo:
             shown = await self._show(supervisor, layout, prepared)

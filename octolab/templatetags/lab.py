@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from octolab.dashboard import words
 from octolab.dashboard.thelab import device_title, lab_clock, local_time, module_title, the_lab
 
 register = template.Library()
@@ -60,6 +62,15 @@ def from_now(lab_s: float | None) -> str:
         return "—"
     gap_s = lab_s - lab_clock().now()
     return f"in {duration(gap_s)}" if gap_s >= 0 else f"{duration(-gap_s)} ago"
+
+
+@register.filter
+def due(lab_s: float | None) -> str:
+    """Write when something that goes on is expected to end: ``in 12 min``, ``3 min overdue``."""
+    if lab_s is None:
+        return "—"
+    gap_s = lab_s - lab_clock().now()
+    return f"in {duration(gap_s)}" if gap_s >= 0 else f"{duration(-gap_s)} overdue"
 
 
 @register.filter
@@ -128,15 +139,21 @@ def module(name: str) -> str:
     return "the whole lab" if name == "lab" else module_title(name)
 
 
+for written in (words.place_kind, words.place, words.thing, words.reading, words.task_key, words.plain, words.used):
+    register.filter(written.__name__, written)
+register.filter("step_title", words.step)
+
+
 @register.filter
-def place_kind(resource: str) -> str:
-    """Write a kind of place: ``Batch synthesis: vial slot``."""
-    shared = the_lab().resources.get(resource)
-    if shared is not None and shared.title:
-        return shared.title
-    instance, _, name = resource.rpartition(".")
-    name = name.replace("_", " ")
-    return f"{module_title(instance)}: {name}" if instance else name.capitalize()
+def things(ids: Iterable[str]) -> str:
+    """Write several devices and modules as people call them: ``Robot arm, Batch synthesis``."""
+    return ", ".join(map(words.thing, ids))
+
+
+@register.filter
+def places(names: Iterable[str]) -> str:
+    """Write several places as people call them."""
+    return ", ".join(map(words.place, names))
 
 
 @register.simple_tag
@@ -148,7 +165,14 @@ def state(name: str, label: str | None = None) -> SafeString:
 
 @register.filter
 def wall_time(at: datetime | None) -> SafeString | str:
-    """Write a wall time in UTC."""
+    """Write a wall time in the lab's zone, which it names; the tooltip has it to the second and in UTC."""
     if at is None:
         return "—"
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M} UTC")
+    here = at.astimezone(ZoneInfo(the_lab().timezone))
+    date = "%a %d %b" if here.year == datetime.now(UTC).year else "%d %b %Y"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        here.strftime(f"{date} %H:%M %Z"),
+    )

@@ -15,6 +15,8 @@ from users.models import User, of_visible_projects
 
 from .models import Usage
 
+_ANYTHING = Q()
+
 
 @dataclass
 class Line:
@@ -29,6 +31,7 @@ class Line:
     """Final state → number."""
     consumables: dict[str, float] = field(default_factory=dict)
     """Stock → amount in its unit."""
+    project_name: str = ""
 
     @property
     def module_hours(self) -> float:
@@ -44,6 +47,13 @@ def may_see(user: User) -> Q:
 def report(
     asker: User, since: date | None = None, until: date | None = None, project: str = "", user: str = ""
 ) -> list[Line]:
+    """Return what was used, as far as one asker may see it; see :func:`everything`."""
+    return everything(since, until, project, user, may_see(asker))
+
+
+def everything(
+    since: date | None = None, until: date | None = None, project: str = "", user: str = "", condition: Q = _ANYTHING
+) -> list[Line]:
     """Return what was used, newest month first.
 
     Parameters
@@ -53,7 +63,7 @@ def report(
     project, user
         Short name and user name; empty for all.
     """
-    rows = Usage.objects.filter(may_see(asker)).order_by("-month", "project__slug", "user__username", "kind", "item")
+    rows = Usage.objects.filter(condition).order_by("-month", "project__slug", "user__username", "kind", "item")
     if since is not None:
         rows = rows.filter(month__gte=since.replace(day=1))
     if until is not None:
@@ -63,10 +73,10 @@ def report(
     if user:
         rows = rows.filter(user__username=user)
     lines: dict[tuple[Any, ...], Line] = {}
-    for month, name, slug, kind, item, amount in rows.distinct().values_list(
-        "month", "user__username", "project__slug", "kind", "item", "amount"
+    for month, name, slug, project_name, kind, item, amount in rows.distinct().values_list(
+        "month", "user__username", "project__slug", "project__name", "kind", "item", "amount"
     ):
-        line = lines.setdefault((month, slug, name), Line(f"{month:%Y-%m}", name, slug))
+        line = lines.setdefault((month, slug, name), Line(f"{month:%Y-%m}", name, slug, project_name=project_name))
         match kind:
             case Usage.Kind.MODULE:
                 line.modules[item] = round(amount / 3600, 4)

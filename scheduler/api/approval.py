@@ -16,7 +16,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Job
 from scheduler.services import approval
-from users.models import LabRole, Scope, Token
+from users.models import LabRole, Scope
 from users.permissions import needs
 
 from . import verbs
@@ -93,7 +93,7 @@ class Reject(ApiView):
 
 
 def _waiting(request: Request, job_id: UUID) -> Job:
-    if isinstance(request.auth, Token) and request.auth.agent:
+    if verbs.by_agent(request):
         raise PermissionDenied("A token of an automatic agent approves nothing.")
     job = get_object_or_404(Job.objects.select_related("project"), pk=job_id)
     visible = Job.objects.visible_to(asker(request)).filter(pk=job.pk).exists()

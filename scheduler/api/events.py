@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -12,19 +14,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from octolab import bell
+from octolab import bell, throttle
 from octolab.api.serializers import MAX_INTEGER, StrictSerializer, query
 from octolab.api.views import ApiView, asker
 from octolab.later import Better, InThread, Later, improve
-from octolab.live.rights import Receiver, present_rights
+from octolab.live.rights import LAB_KINDS, Receiver, present_rights
 from scheduler.models import Event, Leader
 from users.models import Project, Scope, Token, User
 from users.permissions import needs
 
 from .outputs import EventOutput
-
-LAB_KINDS = ("device", "stock", "estop", "maintenance", "interlock")
-"""Kinds of events that everybody may see, though not who did it and why: that may name other people's work."""
 
 
 class EventQuery(StrictSerializer):
@@ -71,7 +70,8 @@ class Events(ApiView):
 def _receiver(request: Request) -> Receiver:
     if isinstance(request.auth, Token):
         return Receiver(request.auth.user_id, token_digest=request.auth.pk)
-    return Receiver(asker(request).pk, session_key=request._request.session.session_key)
+    session = request._request.session
+    return Receiver(asker(request).pk, session_key=session.session_key, session_hash=session.get(HASH_SESSION_KEY))
 
 
 def _wait(user: User, receiver: Receiver, wish: dict[str, Any]) -> Later:
@@ -85,6 +85,16 @@ def _wait(user: User, receiver: Receiver, wish: dict[str, Any]) -> Later:
         return JSONRenderer().render(found) if found["results"] else None
 
     async def wait(in_thread: InThread) -> Better | None:
+        try:
+            with throttle.WAITING.one_of(f"user:{user.pk}", settings.SOCKETS_PER_USER):
+                return await until_something_happens(in_thread)
+        except throttle.TooMany:
+            # Who waits so many times at once is looked after but at the end of each.
+            await asyncio.sleep(wish["wait"])
+            body = await in_thread(look)
+            return None if body is None else Better(body)
+
+    async def until_something_happens(in_thread: InThread) -> Better | None:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wish["wait"]
         while (left_s := until_s - loop.time()) > 0:

@@ -24,7 +24,7 @@ from scheduler.models import Job
 from scheduler.services import requests
 from scheduler.services.jobs import change_job, check_job, submit_job
 from scheduler.states import JOB_FINAL, JobState
-from users.models import Scope, Token
+from users.models import Scope
 from users.permissions import may_change, needs, require
 
 from . import verbs
@@ -53,6 +53,7 @@ class JobsQuery(PageQuery):
     state = CommaList(JobState.values, required=False, help_text="States, separated by commas.")
     project = serializers.SlugField(required=False, max_length=64)
     owner = serializers.CharField(required=False, max_length=150, help_text="A user name, or `me`.")
+    campaign = serializers.CharField(required=False, max_length=64)
     since = serializers.DateTimeField(required=False, help_text="Submitted at this time or later.")
     text = serializers.CharField(required=False, max_length=200, help_text="Part of the name.")
 
@@ -99,6 +100,8 @@ class Jobs(ApiView):
         if "owner" in wish:
             owner = asker(request).username if wish["owner"] == "me" else wish["owner"]
             jobs = jobs.filter(owner__username=owner)
+        if "campaign" in wish:
+            jobs = jobs.filter(campaign=wish["campaign"])
         if "since" in wish:
             jobs = jobs.filter(submitted_at__gte=wish["since"])
         if "text" in wish:
@@ -123,7 +126,7 @@ class Jobs(ApiView):
                 user=asker(request),
                 document=_document(request),
                 idempotency_key=_idempotency_key(request),
-                by_agent=_by_agent(request),
+                by_agent=verbs.by_agent(request),
             )
         return _accepted(job)
 
@@ -291,7 +294,7 @@ class Rerun(ApiView):
                 project=old.project,
                 idempotency_key=_idempotency_key(request),
                 rerun_of=old,
-                by_agent=_by_agent(request),
+                by_agent=verbs.by_agent(request),
             )
         return _accepted(job)
 
@@ -397,10 +400,6 @@ def _document(request: Request) -> dict[str, Any] | str:
     if set(data) == {"document"} and isinstance(data["document"], str):
         return str(data["document"])
     return data
-
-
-def _by_agent(request: Request) -> bool:
-    return isinstance(request.auth, Token) and request.auth.agent
 
 
 def _idempotency_key(request: Request) -> str | None:

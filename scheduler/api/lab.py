@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import F, Q
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -15,18 +14,17 @@ from octolab.api.serializers import StrictSerializer, body, query
 from octolab.api.views import ApiView, asker
 from octolab.labtime import clock
 from scheduler import catalogue
-from scheduler.models import Device, Job, Leader, Module, Place, Step, Stock
+from scheduler.models import Device, Job, Leader, Module, Place, Stock
 from scheduler.services import requests, versions
-from scheduler.states import STEP_FINAL, DeviceState
+from scheduler.states import DeviceState
 from users.models import LabRole, Scope, User
 from users.permissions import needs
 
-from . import verbs
+from . import bars, verbs
 from .outputs import MomentField, WishOutput
 
 _TAG = ["lab"]
 _READ = needs(Scope.DEVICES_READ)
-MOST_STEPS = 5000
 
 
 class TaskInfo(serializers.Serializer[Any]):
@@ -141,6 +139,9 @@ class PlannedOutput(serializers.Serializer[Any]):
     module = serializers.CharField(required=False)
     state = serializers.CharField(required=False)
     samples = serializers.ListField(child=serializers.CharField(), required=False)
+    expected = serializers.BooleanField(
+        required=False, help_text="True for a next cycle of a closed loop: nothing of it is submitted yet."
+    )
 
 
 class PlanVersionOutput(serializers.Serializer[Any]):
@@ -191,7 +192,7 @@ class Plan(ApiView):
                 "version": Leader.objects.values_list("plan_version", flat=True).first() or 0,
                 "now_lab_s": round(now.now(), 3) if now else None,
                 "published": _published(asker(request)),
-                "steps": PlannedOutput(planned(asker(request), **wish), many=True).data,
+                "steps": bars.planned(asker(request), **wish),
             }
         )
 
@@ -210,44 +211,6 @@ class PlanVersions(ApiView):
     def get(self, request: Request) -> Response:
         """List the last hundred published plans, newest first: what each changed, and how good it was."""
         return Response(PlanVersionOutput(versions.newest(asker(request), 100), many=True).data)
-
-
-def planned(user: User, begin: float | None = None, end: float | None = None) -> list[dict[str, Any]]:
-    """Return the bars of the plan as a user may see them, by their start (lab seconds)."""
-    steps = (
-        Step.objects.exclude(state__in=STEP_FINAL)
-        .exclude(planned_start_lab_s=None, started_lab_s=None)
-        .annotate(job_name=F("job__name"))
-        .order_by(F("started_lab_s").asc(nulls_last=True), "planned_start_lab_s", "pk")
-    )
-    if begin is not None:
-        steps = steps.filter(Q(planned_end_lab_s=None) | Q(planned_end_lab_s__gte=begin))
-    if end is not None:
-        steps = steps.filter(Q(started_lab_s__lte=end) | Q(started_lab_s=None, planned_start_lab_s__lte=end))
-    rows = list(steps.prefetch_related("members__sample")[:MOST_STEPS])
-    jobs = Job.objects.filter(pk__in={row.job_id for row in rows})
-    mine = set(jobs.filter(pk__in=Job.objects.visible_to(user).values("pk")).values_list("pk", flat=True))
-    named = set(jobs.filter(project__shows_names=True).values_list("pk", flat=True))
-    bars = []
-    for row in rows:
-        bar: dict[str, Any] = {
-            "busy": row.job_id not in mine,
-            "devices": row.devices,
-            "start_lab_s": row.started_lab_s if row.started_lab_s is not None else row.planned_start_lab_s,
-            "end_lab_s": row.planned_end_lab_s,
-        }
-        if not bar["busy"]:
-            bar |= {
-                **{"step": row.pk, "job": row.job_id, "job_name": row.job_name, "name": row.name},
-                **{"module": row.module, "state": row.state},
-                "samples": [member.sample.name for member in row.members.all() if member.sample is not None],
-            }
-        elif not row.devices:
-            continue  # a standby step of somebody else occupies no device: there is nothing to show
-        elif row.job_id in named:
-            bar["job_name"] = row.job_name
-        bars.append(bar)
-    return bars
 
 
 class StockOutput(serializers.ModelSerializer[Stock]):

@@ -140,5 +140,8 @@ class RunByHand(ApiView):
         module = get_object_or_404(Module, pk=module_id)
         wish = body(RunInput, request)
         with verbs.as_problems():
-            job = maintenance.run_by_hand(asker(request), module, wish["task"], wish["parameters"], wish["reason"])
+            job = maintenance.run_by_hand(
+                *(asker(request), module, wish["task"], wish["parameters"], wish["reason"]),
+                by_agent=verbs.by_agent(request),
+            )
         return Response(shown_job(job), status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})

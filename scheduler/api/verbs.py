@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
 
 from octolab import bell
@@ -23,6 +24,7 @@ from scheduler.services.limits import OverLimit
 from scheduler.services.placement import PLACEMENT_WAIT_S, placement_key, reply_key
 from scheduler.services.previews import predict
 from scheduler.services.requests import Answer, IllegalStateError
+from users.models import Token
 
 from .outputs import WishOutput
 
@@ -52,6 +54,11 @@ def as_problems() -> Iterator[None]:
         raise Problem(409, "illegal-state", str(error)) from error
     except LabNotReady as error:
         raise Problem(503, "lab-not-ready", str(error), headers={"Retry-After": "5"}) from error
+
+
+def by_agent(request: HttpRequest) -> bool:
+    """Tell whether a request comes with the token of an automatic agent."""
+    return isinstance(request.auth, Token) and request.auth.agent
 
 
 def when_placed(response: Response, job_id: UUID, show: Callable[[Mapping[str, Any]], Any]) -> Response:

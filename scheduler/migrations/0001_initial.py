@@ -126,6 +126,7 @@ class Migration(migrations.Migration):
                 ('ending', models.JSONField(null=True)),
                 ('weight', models.JSONField(null=True)),
                 ('campaign', models.CharField(blank=True, default='', max_length=64)),
+                ('expected', models.JSONField(default=list)),
                 ('campaign_key', models.CharField(blank=True, default='', max_length=64)),
                 ('waits_for', models.JSONField(default=list)),
                 ('by_agent', models.BooleanField(default=False)),

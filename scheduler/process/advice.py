@@ -15,6 +15,7 @@ from scheduler.planning.limits import Limits
 from scheduler.planning.objective import Objective, job_finishes
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step, Use
+from scheduler.process.filling import settled
 
 SEARCH_S = 0.3
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
@@ -27,29 +28,39 @@ def read(question: dict[str, Any]) -> tuple[Problem, Plan]:
     return from_data(Problem, question["problem"]), from_data(Plan, question["plan"])
 
 
+def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
+    plan = settled(problem, plan)
+    objective = Objective(problem, "lab")
+    value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
+    end_s = time.monotonic() + BOUND_S
+    bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
+    flow = value[objective.soft_index]
+    gap = max(0.0, (flow - bound) / flow) if flow else 0.0
+    return {"verdict": {"version": question["version"], "objective": list(value), "bound": bound, "gap": gap}}
+
+
 def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
-    """Look for a better plan."""
+    """Look for a better plan; there are no starts if none was found."""
     from scheduler.planning.policies import make_plan
 
+    incumbent = settled(problem, plan)
     found = make_plan(
         problem,
         question["policy"],
-        incumbent=plan,
-        limits=Limits(wall=float(question["wall_s"])),
+        incumbent=incumbent,
+        limits=Limits(wall=float(question["wall_s"]), workers=int(question.get("workers", 1))),
         seed=int(question["seed"]),
     )
-    return {
-        "starts": dict(found.starts),
-        "objective": list(found.objective),
-        "verdict": {"version": question.get("version", 0), **_judge(problem, plan)},
-    }
+    same = all(found.starts.get(name) == start for name, start in incumbent.starts.items())
+    return {"starts": {} if same else dict(found.starts), "objective": list(found.objective)}
 
 
 def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
     """Say what a step waits for, and what would help."""
     from scheduler.planning.explain import why_waiting
 
-    found = why_waiting(problem, plan, str(question["step"]))
+    found = why_waiting(problem, plan, str(question["step"]), remedies=question.get("remedies", True))
     remedies = [{"kind": r.kind, "start": r.start, "gain": r.gain, "cost": r.cost} for r in found.remedies]
     return {
         "step": question["step"],
@@ -91,6 +102,11 @@ def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, An
         after = make_plan(found.problem, "masking", incumbent=after, limits=limits, seed=1)
     old, new = job_finishes(problem, before), job_finishes(found.problem, after)
     there = {job.id for job in problem.jobs}
+    # What waits for a person or a repair has no true times, before or after.
+    stuck = set(question.get("stuck", ()))
+    # Sums are of the same jobs, so that nothing gets better because something cannot be done any more.
+    both = there - set(found.unplaced) - stuck
+    added = {job.id for job in found.problem.jobs} - there - set(found.unplaced)
     starts = {
         job.id: min((after.starts[step.id] for step in job.steps() if step.id in after.starts), default=None)
         for job in found.problem.jobs
@@ -99,19 +115,30 @@ def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, An
         "jobs": [
             {"job": name, "finish_before": old.get(name), "finish": new[name], "start": starts[name]}
             for name in new
-            if name not in found.unplaced and (name not in there or new[name] != old.get(name))
+            if name not in found.unplaced and name not in stuck and (name not in there or new[name] != old.get(name))
         ],
-        "unplaced": dict(found.unplaced),
-        "makespan_before": _span(problem, before),
-        "makespan": _span(found.problem, after),
-        "flow_before": _flow(problem, old, there),
-        "flow": _flow(found.problem, new, there - set(found.unplaced)),
+        "unplaced": {name: _plain(why) for name, why in found.unplaced.items() if name not in stuck},
+        "stuck": sorted(stuck & there),
+        "makespan_before": _span(problem, old, both),
+        "makespan": _span(problem, new, both | added),
+        "flow_before": _flow(problem, old, both),
+        "flow": _flow(found.problem, new, both),
         "moved": sum(start != before.starts[name] for name, start in after.starts.items() if name in before.starts),
     }
 
 
-def _span(problem: Problem, plan: Plan) -> int:
-    return max(0, plan.makespan - problem.now)
+def _plain(why: str) -> str:
+    """Say why a job has no place without the ids of steps, which nobody can read."""
+    if "deadline" in why:
+        return "it cannot end before its deadline"
+    if "in time after" in why:
+        return "a step of it cannot start in time after the one that it has to follow"
+    return why if why.startswith("it ") else "it needs more than there is"
+
+
+def _span(problem: Problem, finishes: dict[str, int], of: Iterable[str]) -> int:
+    """Return the time until the last of some jobs is done."""
+    return max((finishes[name] - problem.now for name in of if name in finishes), default=0)
 
 
 def _flow(problem: Problem, finishes: dict[str, int], of: Iterable[str]) -> int:
@@ -142,16 +169,6 @@ def _with_more_devices(problem: Problem, gain: Iterable[dict[str, str]]) -> Prob
 
 def _on(mode: Mode, like: str, name: str) -> Mode:
     return replace(mode, uses=tuple(Use(name, use.still) if use.device == like else use for use in mode.uses))
-
-
-def _judge(problem: Problem, plan: Plan) -> dict[str, Any]:
-    """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
-    objective = Objective(problem, "lab")
-    value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-    end_s = time.monotonic() + BOUND_S
-    bound = max(flow_bound(problem), joint_flow_bound(problem, guard=True, stop=lambda: time.monotonic() > end_s))
-    flow = value[objective.soft_index]
-    return {"objective": list(value), "bound": bound, "gap": max(0.0, (flow - bound) / flow) if flow else 0.0}
 
 
 def feasible(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:

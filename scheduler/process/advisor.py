@@ -6,9 +6,6 @@ held here; when it dies or takes too long, only answers are lost.
 
 from __future__ import annotations
 
-import json
-import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,10 +13,9 @@ from typing import Any
 
 import structlog
 
-from scheduler.planning.codec import to_data
 from scheduler.planning.problem import Problem
-from scheduler.process.improve import spawn
 from scheduler.process.plan import Plan
+from scheduler.process.spawned import Spawned
 
 log = structlog.get_logger("octolab.scheduler")
 
@@ -41,9 +37,7 @@ class Advisor:
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
         self._on_answer = on_answer
-        self._child: subprocess.Popen[str] | None = None
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._child = Spawned("advise", NICENESS, self._answered)
         self._asked: dict[str, float] = {}
         self._seen = -1
         self._sent_s = 0.0
@@ -54,22 +48,22 @@ class Advisor:
         """Pass a question on, with the plan in force if the child does not know it yet."""
         clock_s = time.monotonic()
         row = dict(question)
-        fresh = self._alive and self._seen == plan.changes_seen and clock_s - self._sent_s < SNAPSHOT_S
-        if not fresh:
-            problem, present = plan.present(now_s)
-            row["problem"], row["plan"] = to_data(problem), to_data(present)
+        known = self._child.pid is not None and self._seen == plan.changes_seen
+        if not (known and clock_s - self._sent_s < SNAPSHOT_S):
+            row["problem"], row["plan"] = plan.present(now_s)
             self._seen, self._sent_s = plan.changes_seen, clock_s
         self.pass_on(row)
 
     def pass_on(self, question: Mapping[str, Any]) -> None:
         """Pass on a question that needs no plan."""
-        self._start()
+        if self._child.pid is None:
+            self._asked.clear()
         self._asked[str(question["id"])] = time.monotonic()
-        self._lines.put(json.dumps(question))
+        self._child.ask(question)
 
     def warm_up(self) -> None:
         """Have the child load its solvers, so that nobody's question waits for that."""
-        self.pass_on({"id": _WARM_UP, "ask": "feasible", "job": to_data(Problem((), ()))})
+        self.pass_on({"id": _WARM_UP, "ask": "feasible", "job": Problem((), ())})
 
     def forget(self) -> None:
         """Have the plan sent again with the next question: it was read anew."""
@@ -77,65 +71,22 @@ class Advisor:
 
     def answers(self) -> list[dict[str, Any]]:
         """Return what the child has said since the last call."""
-        found = []
-        while not self._answers.empty():
-            answer = self._answers.get_nowait()
+        found = self._child.answers()
+        for answer in found:
             self._asked.pop(str(answer.get("id")), None)
-            if answer.get("id") != _WARM_UP:
-                found.append(answer)
-        return found
+        return [answer for answer in found if answer.get("id") != _WARM_UP]
 
     def look(self) -> None:
         """End a child that takes too long."""
-        clock_s = time.monotonic()
-        if self._asked and clock_s - min(self._asked.values()) > KILL_S:
+        if self._asked and time.monotonic() - min(self._asked.values()) > KILL_S:
             log.warning("the advisor takes too long and is ended")
             self.stop()
 
     def stop(self) -> None:
         """End the child at once."""
-        child, self._child = self._child, None
+        self._child.stop()
         self._asked.clear()
-        if child is not None:
-            self._lines.put("")
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    pipe.close()
 
-    @property
-    def _alive(self) -> bool:
-        return self._child is not None and self._child.poll() is None
-
-    def _start(self) -> None:
-        if self._alive:
-            return
-        self.stop()
-        self._lines = queue.Queue()
-        self._child = spawn(NICENESS)
-        for target in (self._talk, self._listen):
-            threading.Thread(target=target, args=(self._child, self._lines), name="advisor", daemon=True).start()
-
-    def _talk(self, child: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-        # The pipe may be full while the child still thinks; the loop does not wait for that.
-        while line := lines.get():
-            try:
-                if child.stdin is not None:
-                    child.stdin.write(line + "\n")
-                    child.stdin.flush()
-            except (OSError, ValueError):
-                return
-
-    def _listen(self, child: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-        if child.stdout is None:
-            return
-        try:
-            for line in child.stdout:
-                if child is self._child:
-                    self._answers.put(json.loads(line))
-                    self.warm.set()
-                    self._on_answer()
-        except ValueError:
-            # Closed by `stop` while reading.
-            return
+    def _answered(self) -> None:
+        self.warm.set()
+        self._on_answer()

@@ -33,11 +33,14 @@ _STEP = (
     "started_lab_s", "ended_lab_s", "ended_at", "failures", "not_before_lab_s", "expected_s", "expected_low_s",
     "expected_high_s", "question",
 )  # fmt: skip
+_PLANNED = ("planned_start_lab_s", "planned_end_lab_s")
+_PREDICTED = (
+    "predicted_start_lab_s", "predicted_finish_lab_s", "predicted_start_low_lab_s", "predicted_start_high_lab_s",
+    "predicted_finish_low_lab_s", "predicted_finish_high_lab_s",
+)  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
-    "finished_at", "predicted_start_lab_s", "predicted_finish_lab_s", "predicted_start_low_lab_s",
-    "predicted_start_high_lab_s", "predicted_finish_low_lab_s", "predicted_finish_high_lab_s", "samples_failed",
-    "steps_total", "steps_done", "placed", "ending", "weight",
+    "finished_at", *_PREDICTED, "samples_failed", "steps_total", "steps_done", "placed", "ending", "weight",
 )  # fmt: skip
 _UNKNOWN = (None, None)
 _SAMPLE = ("state", "reason", "contents", "source")
@@ -57,9 +60,14 @@ def _step_row(s: LiveStep) -> tuple[Any, ...]:
 def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
-        j.predicted_start_s, j.predicted_finish_s, *(j.start_range or _UNKNOWN), *(j.finish_range or _UNKNOWN),
-        j.samples_failed, j.steps_total, j.steps_done, j.placed,
+        *_predicted(j), j.samples_failed, j.steps_total, j.steps_done, j.placed,
         j.ending, j.weight, j.id, j.stored,
+    )  # fmt: skip
+
+
+def _predicted(j: LiveJob) -> tuple[float | None, ...]:
+    return (
+        j.predicted_start_s, j.predicted_finish_s, *(j.start_range or _UNKNOWN), *(j.finish_range or _UNKNOWN)
     )  # fmt: skip
 
 
@@ -85,6 +93,10 @@ class Changes:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     happenings: list[Happening] = field(default_factory=list)
     steps: dict[str, LiveStep] = field(default_factory=dict)
+    moved: dict[str, LiveStep] = field(default_factory=dict)
+    """Steps of which nothing has changed but where they stand in the plan."""
+    predicted: dict[str, LiveJob] = field(default_factory=dict)
+    """Jobs of which nothing has changed but when they are to start and finish."""
     jobs: dict[str, LiveJob] = field(default_factory=dict)
     samples: dict[str, LiveSample] = field(default_factory=dict)
     members: dict[int, LiveMember] = field(default_factory=dict)
@@ -198,8 +210,8 @@ class Changes:
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (
-            self.happenings or self.steps or self.jobs or self.samples or self.members or self.tasks or self.devices
-            or self.places or self.used or self.released or self.requests or self.writes
+            self.happenings or self.steps or self.moved or self.predicted or self.jobs or self.samples or self.members
+            or self.tasks or self.devices or self.places or self.used or self.released or self.requests or self.writes
         )  # fmt: skip
 
     def commit(self, leadership: Leadership, notify: Callable[[list[tuple[LiveJob, str]]], None]) -> None:
@@ -232,6 +244,13 @@ class Changes:
         for write in self.writes:
             write()
         update_rows(Step, _STEP, map(_step_row, self.steps.values()), where=("id", "state"))
+        # A whole plan may move, so these rows are narrow.
+        update_rows(Step, _PLANNED, ((s.planned_start_s, s.planned_end_s, s.id) for s in self.moved.values()))
+        update_rows(
+            Job,
+            (*_PREDICTED, "weight", "expected"),
+            ((*_predicted(j), j.weight, j.expected, j.id) for j in self.predicted.values()),
+        )
         update_rows(
             Step,
             ("duration_s", "consumes", "adds"),

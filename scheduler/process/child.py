@@ -17,7 +17,7 @@ NICENESS = 15
 
 def main() -> None:
     """Answer questions until the input ends."""
-    os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else NICENESS)
+    os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else NICENESS)
     # Whatever a solver prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -46,12 +46,13 @@ class Child:
         """Return the answer, or why there is none."""
         from scheduler.process import advice
 
-        named: dict[str, Any] = {name: question[name] for name in ("id", "number") if name in question}
+        named: dict[str, Any] = {name: question[name] for name in ("id", "number", "last") if name in question}
         try:
             if "problem" in question:
                 self._problem, self._plan = advice.read(question)
             asked = {
                 "improve": advice.improve,
+                "judge": advice.judge,
                 "why": advice.why,
                 "what_if": advice.what,
                 "feasible": advice.feasible,

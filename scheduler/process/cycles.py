@@ -24,6 +24,11 @@ def cycle_of(step: str) -> int:
     return int(step.rpartition(_MARK)[2])
 
 
+def original(step: str) -> str:
+    """Return the step of which a placeholder is a copy."""
+    return step.rpartition(_MARK)[0]
+
+
 def with_cycles(job: Job, count: int) -> Job:
     """Return the job with so many further cycles of its steps, each behind the one before."""
     first_ids = {lag.second for lag in job.lags if lag.min is not None}

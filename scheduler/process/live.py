@@ -134,6 +134,8 @@ class LiveStep:
     """What it is learnt from and for; see :mod:`scheduler.process.predictions`."""
     learnt_s: float | None = None
     """How long it is planned for; ``duration_s`` if nothing is known of its kind."""
+    told_s: tuple[float, float] | None = None
+    """Its planned start and end as they were last written down."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -295,8 +297,12 @@ class LiveJob:
     start_range: tuple[float, float] | None = None
     finish_range: tuple[float, float] | None = None
     """Between which it starts and finishes in four of five cases, lab seconds."""
+    alone_s: float | None = None
+    """How long it would take in an empty lab; None until it is planned."""
     expects: int = 0
     """How many more jobs like it will follow; see :mod:`scheduler.process.cycles`."""
+    expected: list[list[Any]] = field(default_factory=list)
+    """Where the steps of these stand in the plan: ``[cycle, start, end, devices]`` (lab seconds)."""
     told: Any = None
     """Its first prediction (:class:`scheduler.process.predictions.Told`); None if a person has held it since."""
     told_last: Any = None

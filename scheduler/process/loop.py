@@ -151,6 +151,8 @@ class Scheduler:
 
     def sleep_s(self) -> float:
         """Return how many real seconds there is nothing to do for."""
+        if self.plan.predictions.under_way:
+            return 0.0
         due = [s for s in (self.standby.next_s(), self.grants.next_due_s()) if s is not None]
         sleep_s = min(IDLE_S, max(0.0, self.hosts.look_s() - time.monotonic()))
         if self.plan.stale:
@@ -214,6 +216,7 @@ class Scheduler:
         self._repair(now_s)
         self._answer_questions(now_s)
         self._remember()
+        self.plan.predictions.go_on()
         if self.improver is not None:
             self.improver.offer(self.plan, self.state, now_s, self.leadership.plan_version)
 
@@ -298,17 +301,22 @@ class Scheduler:
 
     def _note_moves(self, changes: Changes) -> None:
         """Write where steps stand in the plan: at once if few moved, else no more than once a second."""
-        moved = self.plan.moved
+        moved, foreseen = self.plan.moved, self.plan.foreseen
         now_s = time.monotonic()
-        if not moved or (len(moved) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S):
+        if not (moved or foreseen) or (
+            len(moved) + len(foreseen) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S
+        ):
             return
+        changes.predicted.update((name, job) for name, job in foreseen.items() if not job.final)
+        foreseen.clear()
         for step in moved.values():
             if step.id in self.state.steps:
-                changes.touch(step)
+                changes.moved[step.id] = step
                 if not step.job.final:
-                    changes.touch(step.job)
+                    changes.predicted[step.job.id] = step.job
         changes.plan_moved = len(moved)
-        self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
+        if moved:
+            self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
         self._moves_written_s = now_s
         moved.clear()
 

@@ -1,8 +1,8 @@
 """The plan in force: kept in a masking table, published to units as order and times, repaired when it is wrong.
 
-New jobs are inserted at once. Deviations only mark the plan as stale, because execution follows its order anyway;
-a repair places everything that waits again, in the same order, and is done when someone needs true times (a window is
-about to open) or when it is cheap next to the time that has passed.
+New jobs are inserted at once, whatever a plan of everything costs. Deviations only mark the plan as stale, because
+execution follows its order anyway; a repair places everything that waits again, in the same order, and is done when
+someone needs true times (a window is about to open) or when it is cheap next to the time that has passed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 
 import structlog
 
-from scheduler.planning.checker import hard_violations
+from scheduler.planning.editable import EditableTable
 from scheduler.planning.layout import UNPLACED
-from scheduler.planning.objective import Objective
+from scheduler.planning.network import time_alone
 from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
-from scheduler.planning.table import MaskingTable, say_refusal
-from scheduler.process.cycles import cycle_of, is_placeholder
+from scheduler.planning.table import say_refusal
+from scheduler.process.choice import Choice
+from scheduler.process.cycles import cycle_of, is_placeholder, original
+from scheduler.process.filling import fill
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
@@ -37,9 +39,13 @@ URGENT_SHARE = 2
 """… or this many, if something waits for true times."""
 ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
-WORTH_CHURN = 0.005
-"""A plan that moves steps of the next hour must be better by this share of the weighted flow."""
+AT_ONCE_S = 0.03
+"""If a repair takes longer (real seconds), who comes and is not to stand at the end of the line is moved up later."""
 _LAST = float("inf")
+TURNS_S = 0.05
+"""Real seconds of a repair in which further orders of the jobs that have not begun are tried."""
+UNTOLD_SHARE = 0.002
+"""A move by less than this share of how far ahead a step lies is not written down yet: it will move again."""
 RATIO = 2.0
 """A job may stand behind one of somebody else that weighs up to so many times less …"""
 NEW_RATIO = 1.2
@@ -78,14 +84,19 @@ class Plan:
         """Steps that were placed or moved since they were last written."""
         self._fairly = False
         """Whether what has not begun is placed by turn."""
+        self._ratio = RATIO
+        """What the next repair calls unfair."""
+        self._tried_for: frozenset[tuple[str, bool, bool]] = frozenset()
+        """For which jobs, begun or not, other orders were tried."""
         self.on_reorder: Callable[[], None] = lambda: None
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
+        self.foreseen: dict[str, LiveJob] = {}
+        """Jobs whose next cycles were placed or moved since they were last written."""
         self._expected: dict[str, int] = {}
         """First step of a placeholder's unit → its start in ticks."""
-        self._table: MaskingTable | None = None
-        self._stills: set[str] = set()
+        self._table: EditableTable | None = None
         self._serials = 0
         self._repaired_s = 0.0
         self.cost_s = 0.0
@@ -124,7 +135,7 @@ class Plan:
         # Without a new ranking the new jobs are at the end of the line, where they are unfair to nobody.
         ranked = self.policy == "masking" and self.shares.rank(now_s, jobs)
         unfair = ranked and (self._unfair(NEW_RATIO) or bool(self.shares.turns_before_begun(jobs, now_s)))
-        if self._table is None or unfair or self._unknown(jobs):
+        if self._table is None or self._unknown(jobs) or (unfair and self._cheap):
             self.repair(now_s, ratio=NEW_RATIO)
             return
         for job in jobs:
@@ -136,6 +147,23 @@ class Plan:
                 self._table = None
                 return
             self.changes_seen += 1
+        if unfair:
+            self._move_up_later(jobs)
+        else:
+            for job in jobs:
+                self.predictions.include(job, now_s)
+
+    def _move_up_later(self, jobs: Iterable[LiveJob]) -> None:
+        """Have the next repair put jobs where they belong. Until then nothing is told of them: it would be wrong."""
+        self._ratio = NEW_RATIO
+        self.mark_stale()
+        for job in jobs:
+            job.predicted_start_s = job.predicted_finish_s = None
+
+    @property
+    def _cheap(self) -> bool:
+        """Whether a repair may be done while somebody waits for the answer to a submit."""
+        return self.cost_s <= AT_ONCE_S and time.monotonic() - self._repaired_s >= URGENT_SHARE * self.cost_s
 
     def begun(self, unit: Unit, at_s: float) -> None:
         """A unit started."""
@@ -221,9 +249,9 @@ class Plan:
         held = self.state.places.held
         places = {place_id(r) for job in jobs for step in job.steps for r in step.takes if r in held}
         known = {d.id for d in table.problem.devices} | {r.id for r in table.problem.resources}
-        return not (setting_keys(jobs) | places <= known and stills <= self._stills)
+        return not (setting_keys(jobs) | places <= known and all(map(table.shares, stills)))
 
-    def _insert(self, table: MaskingTable, live: LiveJob, now_s: float) -> None:
+    def _insert(self, table: EditableTable, live: LiveJob, now_s: float) -> None:
         table.now = max(table.now, tick_of(now_s))
         job = make_job(self.state, live, table.now, set())
         if job is None:
@@ -235,17 +263,17 @@ class Plan:
         refusal = table.place(order)
         if refusal is not None:
             refusal = table.place(order, elastic=True)
+            self.versions.made_by("insert", broken=1)
         if refusal is not None:
             log.warning("job has no place in the plan yet", job=live.id)
             self.stale = True
         self._publish(table, [live])
-        self.predictions.include(live, now_s)
 
     def what_if(self, live: LiveJob, now_s: float) -> dict[str, Any]:
         """Tell where a job would stand that is not kept."""
         self.predictions.study(live)
         if self._table is None or self._unknown([live]):
-            self._table = self._fill(MaskingTable(make_problem(self.state, now_s)), None)
+            self._table = fill(EditableTable(make_problem(self.state, now_s)), self._rank)
         table = self._table
         table.now = max(table.now, tick_of(now_s))
         job = make_job(self.state, live, table.now, set())
@@ -254,15 +282,16 @@ class Plan:
         order = table.add_job(job)
         refusal = table.place(order)
         if refusal is not None:
-            return {"reason": say_refusal(table, refusal)}
+            reason = say_refusal(table, refusal)
+            table.drop_job(live.id)
+            return {"reason": reason}
         spans = {}
         for index in order:
             unit, start = table.units[index], table.start[index]
             variant = unit.variants[table.chosen[index]]
             for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
                 spans[name] = (seconds(start + offset), seconds(start + offset + length))
-        for index in reversed(order):
-            table.unseat(index)
+        table.drop_job(live.id)
         return {
             "start_lab_s": min(span[0] for span in spans.values()),
             "finish_lab_s": max(span[1] for span in spans.values()),
@@ -272,20 +301,19 @@ class Plan:
     def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
         """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio.
 
-        Jobs that have begun wait for their turn too, between their steps, where that makes the better plan.
+        Jobs that have begun wait for their turn too, between their steps, where that makes the better plan. If rules
+        would be broken, a plan without that is looked for.
         """
         began_s = time.monotonic()
         try:
             self.predictions.study_again()
             if self.policy == "masking":
                 self.shares.rank(now_s)
-                self._fairly = self._unfair(ratio)
-            problem = make_problem(self.state, now_s)
-            table = self._fill(MaskingTable(problem), None)
+                self._fairly = self._unfair(min(ratio, self._ratio))
+            choice = Choice(make_problem(self.state, now_s), self._rank)
             if self.policy == "masking":
-                waiting = [job for job in self.state.jobs.values() if job.started_s is None]
-                if turns := self.shares.turns_before_begun(waiting, now_s):
-                    table = self._yielding(problem, turns, table)
+                self._try_turns(choice, now_s)
+                choice.mend(self._rank)
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
@@ -294,24 +322,28 @@ class Plan:
             return
         finally:
             self._fairly = False
+        self.versions.made_by("repair", choice.value[0])
+        self._take_over(choice.table, now_s)
+        self._repaired_s = time.monotonic()
+        self.cost_s = self._repaired_s - began_s
+
+    def _take_over(self, table: EditableTable, now_s: float) -> None:
         self._table = table
-        self.versions.made_by("repair")
         self._publish(table, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
         self.stale = self.wanted = self.urgent = False
-        self._repaired_s = time.monotonic()
-        self.cost_s = self._repaired_s - began_s
+        self._ratio = RATIO
 
     def snapshot(self, now_s: float) -> tuple[Problem, SolvedPlan] | None:
-        """Return what the planner child needs: the problem as it is now, and the plan in force for it."""
+        """Return what the planner child needs: the problem as it is now, and the plan in force for it, if there is one.
+
+        Of a plan whose times are out of date the child keeps the order.
+        """
         if self.policy != "masking":
             return None
-        problem = make_problem(self.state, now_s)
-        starts, ends, modes = self._fill(MaskingTable(problem), None).spans()
-        if len(starts) < sum(1 for _ in problem.steps()):
-            return None
-        return problem, SolvedPlan(starts, ends, modes, version=self.changes_seen)
+        problem, plan = self.present(now_s)
+        return (problem, plan) if len(plan.starts) == sum(1 for _ in problem.steps()) else None
 
     def present(self, now_s: float) -> tuple[Problem, SolvedPlan]:
         """Return the problem as it is now, and the plan in force as it was published last."""
@@ -334,77 +366,63 @@ class Plan:
                 ends[step.id] = starts[step.id] + step.modes[0].duration
         return problem, SolvedPlan(starts, ends, dict.fromkeys(starts, 0), version=self.changes_seen)
 
-    def try_order(self, starts: dict[str, int], now_s: float) -> bool:
-        """Take over the order of these starts (step → tick) if the plan that follows from it is better now.
+    def try_order(self, starts: Mapping[str, int], now_s: float) -> bool:
+        """Take over a plan that was searched for (step → tick) if what is left of it is better now.
 
-        The world has moved on since the snapshot, so only the order is taken; both orders are placed anew, compared by
+        The world has moved on since the snapshot, so both that plan and the one in force are placed anew, compared by
         the objective, and the winner is checked independently.
         """
-        problem = make_problem(self.state, now_s)
-        present, found = MaskingTable(problem), MaskingTable(problem)
-        self._fill(present, None)
-        incumbent = SolvedPlan(*present.spans())
-        self._fill(found, starts)
-        plan = SolvedPlan(*found.spans())
-        value = Objective(problem, "lab", incumbent)
-        before = value(incumbent.starts, incumbent.ends, incumbent.modes, len(hard_violations(problem, incumbent)))
-        after = value(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
-        if not _worth_it(before, after) or self._unfair(RATIO, plan.starts):
+        problem, present = self.present(now_s)
+        choice = Choice(problem, self._rank, present.starts)
+        if not choice.try_plan(
+            starts, lambda step: self._rank_in(starts, step), lambda found: not self._unfair(RATIO, found)
+        ):
             return False
-        log.info("better plan", objective=after, before=before)
-        self._table = found
-        self.versions.made_by("search")
-        self._publish(found, self.state.jobs.values())
-        self.predictions.refresh(now_s)
-        self.on_reorder()
-        self.stale = self.wanted = self.urgent = False
+        log.info("better plan", objective=choice.value, before=choice.value_before)
+        self.versions.made_by("search", choice.value[0])
+        self._take_over(choice.table, now_s)
         self.changes_seen += 1
         return True
 
-    def _fill(self, table: MaskingTable, order: dict[str, int] | None) -> MaskingTable:
-        """Place everything that is not fixed."""
-        self._stills = {
-            use.device for step in table.problem.steps() for mode in step.modes for use in mode.uses if use.still
-        }
-        units = [unit.index for unit in table.units if unit.pinned is None]
-        rank = {index: self._rank(table.units[index].steps[0], order) for index in units}
-        units.sort(key=lambda index: rank[index])
-        if table.place(units) is not None and table.place(units, elastic=True) is not None:
-            self._place_by_job(table, units, rank)
-        return table
+    def _try_turns(self, choice: Choice, now_s: float) -> None:
+        """When jobs have come, begun or gone: try orders in which everybody has the same turns, while that is cheap."""
+        end_s = time.monotonic() + TURNS_S
+        jobs = self.state.jobs.values()
+        there = frozenset((job.id, job.started_s is None, job.schedulable) for job in jobs)
+        if there == self._tried_for:
+            return
+        self._tried_for = there
+        waiting = [job for job in jobs if job.started_s is None]
+        if turns := self.shares.turns_before_begun(waiting, now_s):
+            # As if none had begun, except that what is put away goes first.
+            choice.try_jobs(sorted(turns, key=lambda job: turns[job]), self._rank, self._puts_away)
+        for order in self.shares.orders():
+            if time.monotonic() > end_s:
+                return
+            choice.try_jobs(order, self._rank, self._has_begun)
 
-    def _yielding(self, problem: Problem, turns: Mapping[str, int], instead_of: MaskingTable) -> MaskingTable:
-        """Place job by job by turn, as if none had begun; return that table if its plan is the better one.
+    def _puts_away(self, step_id: str) -> bool:
+        return _puts_away(self.state.steps[step_id])
 
-        What runs is not touched, and nothing is placed so that a window or a hold would break.
-        """
-        table = MaskingTable(problem)
-        last = len(turns)
-        units = [unit.index for unit in table.units if unit.pinned is None]
+    def _has_begun(self, step_id: str) -> bool:
+        """Whether a step goes on with what is under way (or can not be started at all)."""
+        step = self.state.steps[step_id]
+        return step.job.started_s is not None or not step.job.schedulable or _puts_away(step)
 
-        def rank(index: int) -> tuple[float, ...]:
-            step = self.state.steps[table.units[index].steps[0]]
-            return (-1.0 if _puts_away(step) else turns.get(step.job.id, last), *step.unit.order)
-
-        if table.place(sorted(units, key=rank)) is not None:
-            return instead_of
-        present, found = SolvedPlan(*instead_of.spans()), SolvedPlan(*table.spans())
-        if hard_violations(problem, found):
-            return instead_of
-        value = Objective(problem, "lab", present)
-        before = value(present.starts, present.ends, present.modes, len(hard_violations(problem, present)))
-        after = value(found.starts, found.ends, found.modes, 0)
-        return table if after < before else instead_of
-
-    def _rank(self, step_id: str, order: dict[str, int] | None) -> tuple[float, ...]:
+    def _rank_in(self, order: Mapping[str, int], step_id: str) -> tuple[float, ...]:
         if is_placeholder(step_id):
             # Whatever is there already goes before what is only expected.
-            return (_LAST, (order or self._expected).get(step_id, _LAST), cycle_of(step_id))
+            return (_LAST, order.get(step_id, _LAST), cycle_of(step_id))
+        unit = self.state.steps[step_id].unit
+        planned_s = unit.order[0]
+        return (order.get(step_id, planned_s if planned_s == _LAST else tick_of(planned_s)), unit.order[-1])
+
+    def _rank(self, step_id: str) -> tuple[float, ...]:
+        """Rank as in the present plan, or fairly."""
+        if is_placeholder(step_id):
+            return (_LAST, self._expected.get(step_id, _LAST), cycle_of(step_id))
         step = self.state.steps[step_id]
         job, unit = step.job, step.unit
-        if order is not None:
-            planned_s = unit.order[0]
-            return (order.get(step_id, planned_s if planned_s == _LAST else tick_of(planned_s)), unit.order[-1])
         if _puts_away(step):
             return (-1.0, *unit.order)
         if self.policy == "fcfs":
@@ -414,22 +432,13 @@ class Plan:
         # What is under way goes on; what has not begun goes by turn.
         return (job.started_s is None, job.turn if job.started_s is None else 0.0, *unit.order)
 
-    def _place_by_job(self, table: MaskingTable, units: list[int], rank: dict[int, tuple[float, ...]]) -> None:
-        by_job: dict[str, list[int]] = {}
-        for index in units:
-            by_job.setdefault(table.units[index].job, []).append(index)
-        for job in sorted(by_job, key=lambda name: rank[by_job[name][0]]):
-            if table.place(by_job[job]) is None or table.place(by_job[job], elastic=True) is None:
-                continue
-            refused = [refusal for index in by_job[job] if (refusal := table.place([index], elastic=True)) is not None]
-            if refused:
-                log.warning("steps have no place in the plan yet", job=job, reason=say_refusal(table, refused[0]))
-
-    def _publish(self, table: MaskingTable, jobs: Iterable[LiveJob]) -> None:
+    def _publish(self, table: EditableTable, jobs: Iterable[LiveJob]) -> None:
         """Give units their order and steps their times. The caller reorders the queues."""
         jobs = list(jobs)
         self._note_expected(table, jobs)
         for job in jobs:
+            if job.alone_s is None and job.id in table.jobs:
+                job.alone_s = seconds(time_alone(table.jobs[job.id]))
             begin_s, finish_s = job.started_s, 0.0
             for step in job.steps:
                 index = table.unit_of.get(step.id)
@@ -446,7 +455,11 @@ class Plan:
                 if not step.final and (start_s != step.planned_start_s or end_s != step.planned_end_s):
                     self.versions.placed(step)
                     step.planned_start_s, step.planned_end_s = start_s, end_s
-                    self.moved[step.id] = step
+                    slack_s = UNTOLD_SHARE * (start_s - seconds(table.now))
+                    told_s = step.told_s or (_LAST, _LAST)
+                    if max(abs(start_s - told_s[0]), abs(end_s - told_s[1])) >= slack_s:
+                        step.told_s = (start_s, end_s)
+                        self.moved[step.id] = step
                 if step.waiting and step.unit.first is step:
                     step.unit.order = (start_s, step.unit.order[-1])
                 begin_s = start_s if begin_s is None else min(begin_s, start_s)
@@ -455,29 +468,28 @@ class Plan:
             job.predicted_start_s = begin_s
             job.predicted_finish_s = finish_s or None
 
-    def _note_expected(self, table: MaskingTable, jobs: list[LiveJob]) -> None:
+    def _note_expected(self, table: EditableTable, jobs: list[LiveJob]) -> None:
         """Remember where the placeholders of some jobs stand."""
-        expecting = {job.id for job in jobs if job.expects}
+        expecting = {job.id: job for job in jobs if job.expects}
         if len(jobs) == len(self.state.jobs):
             self._expected.clear()
-        if not expecting:
-            return
-        for unit in table.units:
-            placed = unit.job in expecting and table.start[unit.index] != UNPLACED
-            if placed and unit.steps and is_placeholder(unit.steps[0]):
-                self._expected[unit.steps[0]] = table.start[unit.index]
-
-
-def _worth_it(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
-    """Whether a plan is better, and by enough if it moves what is about to start: people are ready for that.
-
-    Both are the tuples of :mod:`scheduler.planning.objective`: broken rules, windows, flow, makespan, churn.
-    """
-    if after >= before:
-        return False
-    if after[:2] < before[:2] or after[-1] <= before[-1]:
-        return True
-    return before[2] - after[2] >= WORTH_CHURN * before[2]
+        bars: dict[str, list[list[Any]]] = {name: [] for name in expecting}
+        for unit in table.units if expecting else ():
+            start = table.start[unit.index]
+            if unit.job not in expecting or start == UNPLACED or not unit.steps or not is_placeholder(unit.steps[0]):
+                continue
+            self._expected[unit.steps[0]] = start
+            variant = unit.variants[table.chosen[unit.index]]
+            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
+                step = self.state.steps.get(original(name))
+                if step is not None and step.devices:
+                    at_s = seconds(start + offset)
+                    bars[unit.job].append([cycle_of(name), at_s, at_s + seconds(length), sorted(step.devices)])
+        for job in expecting.values():
+            found = sorted(bars[job.id])
+            if found != job.expected:
+                job.expected = found
+                self.foreseen[job.id] = job
 
 
 def _puts_away(step: LiveStep) -> bool:

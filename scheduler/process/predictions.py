@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -37,6 +37,9 @@ LATENCY_SHARE = 0.1
 REACTION_S = 0.1
 """Real seconds."""
 SHORTEST_S = 1e-3
+SLICE_S = 0.01
+"""Real seconds of one turn for predicting everything anew."""
+BUNCH = 20
 _COLUMNS = (
     "job", "made_at", "made_lab_s", "first", "start_low_lab_s", "start_lab_s", "start_high_lab_s", "finish_low_lab_s",
     "finish_lab_s", "finish_high_lab_s", "scales", "void",
@@ -68,6 +71,9 @@ class Predictions:
         self.latency_s = 0.0
         """How long (lab seconds) it takes from an order to the start of its action, of late."""
         self._forecast = Forecast(self.model)
+        self._fresh: Iterator[bool] | None = None
+        self._came: list[LiveStep] = []
+        """Steps that came while everything is predicted anew."""
         self._new: list[tuple[LiveJob, Told, bool]] = []
         self._open: dict[str, tuple[Told | None, Told | None]] = {}
         """What jobs were told by an earlier process: first and last."""
@@ -119,22 +125,48 @@ class Predictions:
     # --- jobs
 
     def refresh(self, now_s: float) -> None:
-        """Predict every job anew: the plan has changed."""
-        self._forecast = Forecast(self.model, now_s)
+        """Predict every job anew: the plan has changed. Of a large plan this is only begun; see `go_on`."""
+        self._fresh = self._anew(now_s)
+        self.go_on()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is more to predict."""
+        return self._fresh is not None
+
+    def go_on(self) -> None:
+        """Predict some more, for a few milliseconds."""
+        end_s = time.monotonic() + SLICE_S
+        while self._fresh is not None:
+            if next(self._fresh, None) is None:
+                self._fresh = None
+            elif time.monotonic() >= end_s:
+                return
+
+    def _anew(self, now_s: float) -> Iterator[bool]:
+        """Predict every job, some steps at a time; what is told meanwhile still follows from the last time."""
+        forecast, self._came = Forecast(self.model, now_s), []
         steps = [step for job in self.state.jobs.values() for step in job.steps if _planned(step)]
-        steps.sort(key=lambda step: (step.planned_start_s, step.planned_end_s, step.id))
-        for step in steps:
-            self._forecast.add(self._item(step))
-        for job in self.state.jobs.values():
+        steps.sort(key=_place)
+        while steps:
+            for number, step in enumerate(steps, 1):
+                forecast.add(self._item(step))
+                if number % BUNCH == 0:
+                    yield True
+            steps, self._came = [step for step in self._came if _planned(step)], []
+        self._forecast = forecast
+        for number, job in enumerate(list(self.state.jobs.values()), 1):
             self._tell(job, now_s)
+            if number % BUNCH == 0:
+                yield True
 
     def include(self, job: LiveJob, now_s: float) -> None:
         """Predict a job that has just been put into the plan; nothing else has changed."""
         self._forecast.now = now_s
-        steps = [step for step in job.steps if _planned(step)]
-        steps.sort(key=lambda step: (step.planned_start_s, step.planned_end_s, step.id))
+        steps = sorted((step for step in job.steps if _planned(step)), key=_place)
         for step in steps:
             self._forecast.add(self._item(step))
+        self._came.extend(steps)
         self._tell(job, now_s)
 
     def disturbed(self, job: LiveJob, changes: Changes) -> None:
@@ -287,6 +319,10 @@ def _planned(step: LiveStep) -> bool:
         and step.planned_end_s is not None
         and step.state not in (StepState.SKIPPED, StepState.CANCELLED)
     )
+
+
+def _place(step: LiveStep) -> tuple[float, float, str]:
+    return step.planned_start_s or 0.0, step.planned_end_s or 0.0, step.id
 
 
 def _far(last: Told, told: Told) -> bool:

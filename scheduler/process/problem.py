@@ -9,6 +9,7 @@ from scheduler.planning.problem import (
     Blocked,
     Device,
     Fixed,
+    FixedState,
     Hold,
     Job,
     Lag,
@@ -23,7 +24,7 @@ from scheduler.planning.problem import (
 )
 from scheduler.process.cycles import with_cycles
 from scheduler.process.grants import void
-from scheduler.process.live import LabState, LiveDevice, LiveJob, LiveSample, LiveStep
+from scheduler.process.live import LabState, LiveDevice, LiveJob, LiveSample, LiveStep, Unit
 from scheduler.states import StepState
 
 TICK_S = 0.05
@@ -79,7 +80,8 @@ def make_problem(state: LabState, now_s: float, more: Iterable[LiveJob] = ()) ->
         job = make_job(state, live, now, covered)
         if job is not None:
             jobs.append(job)
-            fixed.extend(_fixed(step, now) for step in live.steps if _stands(step))
+            for unit in live.units:
+                fixed.extend(_fixed(unit, now))
     return Problem(
         jobs=tuple(jobs),
         devices=tuple(_devices(state, everything, now)),
@@ -129,20 +131,37 @@ def duration(step: LiveStep) -> int:
 
 
 def _step(state: LabState, step: LiveStep, now: int) -> Step:
-    uses = tuple(Use(device, mode == "still") for device, mode in step.devices.items())
+    # A block is one claim: what any of its steps uses is taken from its beginning to its end.
+    devices = step.devices if step.standby else step.unit.devices
+    uses = tuple(Use(device, mode == "still") for device, mode in devices.items())
     earliest = now + ticks(STALL_S) if step.waiting and stalled(state, step) else 0
     return Step(step.id, (Mode(duration(step), uses),), earliest=earliest)
 
 
-def _fixed(step: LiveStep, now: int) -> Fixed:
-    if step.final:
-        end = min(now, tick_of(step.ended_s or 0.0))
-        start = end if step.started_s is None else min(end, tick_of(step.started_s))
-        return Fixed(step.id, start, end, 0, "completed")
-    start = min(now, now if step.started_s is None else tick_of(step.started_s))
-    if step.state == StepState.INTERRUPTED:
-        return Fixed(step.id, start, now + ticks(STALL_S))
-    return Fixed(step.id, start, max(start + duration(step), now + 1))
+def _fixed(unit: Unit, now: int) -> Iterator[Fixed]:
+    """Yield where the steps of a unit stand that has been begun: those of a block follow each other."""
+    at: int | None = None
+    for step in unit.steps:
+        if not _stands(step):
+            continue
+        if step.final:
+            end = min(now, tick_of(step.ended_s or 0.0))
+            start = end if step.started_s is None else min(end, tick_of(step.started_s))
+            yield Fixed(step.id, start, end, 0, "completed")
+            at = end
+            continue
+        if at is None:
+            at = min(now, now if step.started_s is None else tick_of(step.started_s))
+        if step.state == StepState.INTERRUPTED:
+            yield Fixed(step.id, min(at, now), now + ticks(STALL_S))
+            continue
+        end = at + duration(step)
+        if step is unit.steps[-1]:
+            end = max(end, now + 1)
+        # Of a block the host tells only the beginning and the end.
+        state: FixedState = "completed" if end <= now else "frozen" if at > now else "running"
+        yield Fixed(step.id, at, end, 0, state)
+        at = end
 
 
 def _lags(steps: list[LiveStep]) -> Iterator[Lag]:

@@ -8,16 +8,19 @@ from typing import Any
 import structlog
 
 from scheduler.planning.codec import to_data
+from scheduler.process.advice import why
 from scheduler.process.advisor import Advisor
 from scheduler.process.answers import job_of, preview
-from scheduler.process.live import LabState
+from scheduler.process.live import LabState, LiveJob
 from scheduler.process.plan import Plan
-from scheduler.process.problem import make_job, seconds, tick_of
+from scheduler.process.problem import make_job, seconds, stalled, tick_of
 from scheduler.process.reasons import next_unit, reason
 from scheduler.services.placement import reply_key
 
 log = structlog.get_logger("octolab.scheduler")
 
+MOST_STEPS = 2500
+"""In a larger plan only the reason is told: to plan again without it would take longer than anybody waits."""
 _TIMES = ("now", "start", "until", "finish", "finish_before")
 _LENGTHS = ("gain", "cost", "makespan", "makespan_before", "flow", "flow_before")
 
@@ -69,8 +72,11 @@ class Questions:
         if unit is None:
             return {"reason": "under_way" if any(not step.final for step in job.steps) else "over", "thing": ""}
         said = reason(self.state, unit, now_s)
+        step = unit.first.id
+        if said is None and len(self.state.steps) > MOST_STEPS:
+            problem, plan = self.plan.present(now_s)
+            return in_seconds(why(problem, plan, {"step": step, "remedies": False}))
         if said is None and self.advisor is not None:
-            step = unit.first.id
             self.advisor.ask({"id": question["id"], "ask": "why", "step": step}, self.plan, now_s)
             return None
         return {"step": unit.first.id, **(said or {"reason": "turn", "thing": ""})}
@@ -97,6 +103,7 @@ class Questions:
             }
             for one in question.get("maintenance", ())
         ]
+        row["stuck"] = [job.id for job in self.state.jobs.values() if self._stuck(job)]
         if "job" in question:
             live = job_of(question, now_s)
             self.plan.predictions.study(live)
@@ -104,6 +111,10 @@ class Questions:
             row["add"] = [] if job is None else [to_data(job)]
         self.advisor.ask(row, self.plan, now_s)
         return None
+
+    def _stuck(self, job: LiveJob) -> bool:
+        """Whether a job waits for a person or a repair, so that its planned times are no more than a placeholder."""
+        return any(step.waiting and stalled(self.state, step) for step in job.steps)
 
 
 def in_seconds(said: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,7 @@ from django.db import connection
 
 from octolab.rows import for_storing
 from scheduler.models import RecentUse
-from scheduler.planning.fairness import Account, Claim, Standing, Uses, rank
+from scheduler.planning.fairness import NORMAL, Account, Claim, Standing, Uses, rank
 from scheduler.process.changes import Changes
 from scheduler.process.charging import module_time_s
 from scheduler.process.live import LabState, LiveJob
@@ -25,6 +25,8 @@ LOOK_S = 5.0
 """Age and deadlines are looked at this often."""
 COST_SHARE = 20
 """Ranking waits until this many times its own length has passed, unless somebody comes who was not there before."""
+BEGUN = NORMAL // 2
+"""Weight of a job that has begun."""
 _DIGITS = 3
 _PARTS = tuple(part.name for part in fields(Standing))
 
@@ -97,6 +99,8 @@ class Shares:
             if job.started_s is not None:
                 account = (job.owner_id, job.project_id)
                 promised[account] = promised.get(account, 0.0) + left_s(job)
+                # Whoever's it is, what is half done keeps places from everybody: to finish it is worth something.
+                job.plan_weight = BEGUN
         wall = datetime.now(UTC)
         claims = [self._claim(job, now_s, wall) for job in waiting]
         standings = rank(claims, self.uses, self.shares, now_s, promised)
@@ -138,6 +142,26 @@ class Shares:
             ):
                 return turns
         return {}
+
+    def orders(self) -> Iterator[list[str]]:
+        """Yield orders of the jobs that have not begun, all with the same turns for each account.
+
+        Which of an account's jobs of the same priority goes first is nobody's right, only a matter of what is best.
+        """
+        waiting = [job for job in self.state.jobs.values() if job.started_s is None and job.schedulable]
+        waiting.sort(key=lambda job: job.turn)
+        yield [job.id for job in waiting]
+        work = {job.id: left_s(job) for job in waiting}
+        keys: tuple[Callable[[LiveJob], float], ...] = (
+            lambda job: work[job.id],
+            lambda job: -work[job.id],
+            lambda job: -job.submitted_s,
+        )
+        for key in keys:
+            queues: dict[Account, list[LiveJob]] = {}
+            for job in sorted(waiting, key=lambda job: (-job.priority, key(job)), reverse=True):
+                queues.setdefault((job.owner_id, job.project_id), []).append(job)
+            yield [queues[job.owner_id, job.project_id].pop().id for job in waiting]
 
     @property
     def due(self) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from django.db.models import QuerySet
 
+from modules.contract.lab import LabFileError
 from notifications.outbox import tell
+from scheduler import catalogue as catalogues
 from scheduler.generator import Expansion
 from scheduler.jobformat.problems import Problems
 from scheduler.models import Job, Task
@@ -30,6 +32,21 @@ def check_rules(expansion: Expansion, project: Project, problems: Problems) -> N
             problems.add(("workflow", task.index, "task"), refusal)
         for name, reason in rules.out_of_range(task.module, task.task, task.parameters):
             problems.add(("workflow", task.index, "with", name), reason)
+
+
+def unknown_names(rules: Rules) -> list[str]:
+    """Return what the rules name and the lab does not have at present: a typing error, or a module that is away."""
+    try:
+        catalogue = catalogues.current()
+    except LabFileError:
+        return []
+    known = set(catalogue.lab.modules)
+    for module, manifest in catalogue.manifests.items():
+        for task in manifest.tasks:
+            known.add(f"{module}.{task.name}")
+            known.update(f"{module}.{task.name}.{name}" for name in task.parameters.get("properties", {}))
+    named = {*(rules.allow or ()), *rules.deny, *rules.approve, *rules.ranges}
+    return sorted(named - known)
 
 
 def why_approval(tasks: Iterable[tuple[str, str]], project: Project, by_agent: bool) -> str:

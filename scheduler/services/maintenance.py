@@ -63,7 +63,9 @@ def clear(user: User, device: Device, note: str, *, wait_s: float = WAIT_S) -> A
     return ask("clear_device", user, None, wait_s, device=device.pk, note=note)
 
 
-def run_by_hand(user: User, module: Module, task: str, parameters: Mapping[str, Any], reason: str) -> Job:
+def run_by_hand(
+    user: User, module: Module, task: str, parameters: Mapping[str, Any], reason: str, *, by_agent: bool = False
+) -> Job:
     """Run a task that a module declares, now, as a job of the operator's own with the highest priority.
 
     It takes its devices by the same claim as any other step, so it cannot collide with one. Devices that the user
@@ -82,7 +84,7 @@ def run_by_hand(user: User, module: Module, task: str, parameters: Mapping[str, 
         step["with"] = dict(parameters)
     name = f"By hand: {module.pk}.{task}" + (f" ({reason})" if reason else "")
     document = {"name": name[:200], "priority": PRIORITY, "workflow": [step]}
-    job, _ = submit_job(user=user, document=document, manual=True)
+    job, _ = submit_job(user=user, document=document, manual=True, by_agent=by_agent)
     return job
 
 

@@ -62,7 +62,7 @@ def shown(user: User, prepared: Mapping[str, Any], said: dict[str, Any] | None) 
         reason = "The scheduler does not answer at the moment. Ask again soon."
         return {"answered": False, "sentence": str(said["error"]) if said else reason, "jobs": [], "new_job": None}
     new_id = str(prepared["job"]["id"]) if "job" in prepared else ""
-    ids = {row["job"] for row in said["jobs"]} | set(said["unplaced"])
+    ids = {row["job"] for row in said["jobs"]} | set(said["unplaced"]) | set(said["stuck"])
     mine = {str(job.pk): job.name for job in Job.objects.visible_to(user).filter(pk__in=ids).only("id", "name")}
     rows, new_job, others = [], None, 0
     for row in said["jobs"]:
@@ -86,7 +86,8 @@ def shown(user: User, prepared: Mapping[str, Any], said: dict[str, Any] | None) 
         "flow_before_s": said["flow_before_s"], "flow_s": said["flow_s"], "steps_moved": said["moved"],
     }  # fmt: skip
     said_of_jobs = {"jobs": rows, "other_jobs_changed": others, "new_job": new_job}
-    return {"answered": True, "sentence": _sentence(rows, others, changes), **said_of_jobs, **changes}
+    sentence = _sentence(rows, others, changes, sum(name in mine for name in said["stuck"]), bool(said["unplaced"]))
+    return {"answered": True, "sentence": sentence, **said_of_jobs, **changes}
 
 
 def _row(job: str, name: str, before: float | None, after: float | None, why: str = "") -> dict[str, Any]:
@@ -96,8 +97,18 @@ def _row(job: str, name: str, before: float | None, after: float | None, why: st
     }  # fmt: skip
 
 
-def _sentence(rows: list[dict[str, Any]], others: int, changes: Mapping[str, float]) -> str:
-    """Say it in one line."""
+def _sentence(
+    rows: list[dict[str, Any]], others: int, changes: Mapping[str, float], waiting: int, some_left_out: bool
+) -> str:
+    """Say it in one line.
+
+    Parameters
+    ----------
+    waiting
+        How many of the user's jobs wait for a person or a repair.
+    some_left_out
+        Whether there are jobs, whosever, that could not be done.
+    """
     stuck = sum(row["shift_s"] is None for row in rows)
     later = [row["shift_s"] for row in rows if (row["shift_s"] or 0) > 0]
     sooner = [row["shift_s"] for row in rows if (row["shift_s"] or 0) < 0]
@@ -112,5 +123,9 @@ def _sentence(rows: list[dict[str, Any]], others: int, changes: Mapping[str, flo
         parts.append(f"{others} of other people's would change")
     shift = changes["makespan_s"] - changes["makespan_before_s"]
     if abs(shift) >= 1:
-        parts.append(f"everything would be done {say(abs(shift))} {'later' if shift > 0 else 'earlier'}")
-    return f"{'; '.join(parts)}." if parts else "Nothing that is planned would change."
+        what = "everything else" if some_left_out or waiting else "everything"
+        parts.append(f"{what} would be done {say(abs(shift))} {'later' if shift > 0 else 'earlier'}")
+    said = f"{'; '.join(parts)}." if parts else "Nothing that is planned would change."
+    if waiting:
+        said += f" {waiting} of your jobs wait{'s' * (waiting == 1)} for a person or a repair; nobody can say how long."
+    return said

@@ -82,7 +82,7 @@ def holding(samples: QuerySet[Sample], wanted: Mapping[str, str]) -> Iterator[Sa
 
 def history_of(sample: Sample) -> list[StepMember]:
     """Return what was done and is to be done with a sample, in the order of its workflow."""
-    members = sample.step_members.select_related("step").order_by("step__index")
+    members = sample.step_members.select_related("step", "task").order_by("step__index")
     return [row for row in members if not row.step.dormant or row.step.started_lab_s is not None]
 
 

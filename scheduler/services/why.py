@@ -132,13 +132,14 @@ def _change(row: dict[str, Any], thing: str, holder: dict[str, str] | None) -> s
         case "without":
             return f"without job “{holder['name']}”" if holder else "without that job"
         case "open":
-            return f"if {thing} were available"
+            return f"if {catalogue.current().title(thing)} were available"
     return "if it went first"
 
 
 def _sentence(why: Why, name: str, said: dict[str, Any]) -> str:
     who = f"job “{why.holder['name']}”" if why.holder else "another user's job"
     text = f" ({said['text']})" if said.get("text") else ""
+    thing = catalogue.current().title(why.thing) if why.thing else ""
     trouble = _TROUBLES.get(said.get("kind", ""), "which cannot be used")
     until = f" until {_clock(why.until_lab_s)}" if why.until_lab_s is not None else ""
     sentences = {
@@ -146,21 +147,21 @@ def _sentence(why: Why, name: str, said: dict[str, Any]) -> str:
         "dormant": f"{name} is clean-up; it is done only if it is called for.",
         "under_way": f"{name} does not wait: it is under way.",
         "interrupted": f"{name} was interrupted; an operator has to decide what became of it.",
-        "estop": f"{name} waits because of an emergency stop of {why.thing}; an operator has to re-arm it.",
-        "unusable": f"{name} waits for {why.thing}, {trouble}{text}.",
-        "silent": f"{name} waits for the host of module {why.thing}, which does not answer.",
-        "changed": f"{name} waits: module {why.thing} is another one now than the job was accepted for.",
-        "stock": f"{name} waits for {why.thing}: {said.get('needs', 0):g} are needed and {said.get('level', 0):g} are "
+        "estop": f"{name} waits because of an emergency stop of {thing}; an operator has to re-arm it.",
+        "unusable": f"{name} waits for {thing}, {trouble}{text}.",
+        "silent": f"{name} waits for the host of module {thing}, which does not answer.",
+        "changed": f"{name} waits: module {thing} is another one now than the job was accepted for.",
+        "stock": f"{name} waits for {thing}: {said.get('needs', 0):g} are needed and {said.get('level', 0):g} are "
                  "there. An operator has to refill it.",
         "retry": f"{name} is tried again{until}{text}.",
-        "human": f"{name} waits for {why.thing or 'a person'}"
+        "human": f"{name} waits for {thing or 'a person'}"
         + (f", who is off duty{until}." if why.until_lab_s is not None else ", who has been asked."),
         "value": f"{name} waits for a value of another job{text}.",
         "question": f"{name} waits for somebody's decision{text}.",
         "unplaced": "The scheduler has not placed the job yet.",
-        "device": f"{name} waits for {why.thing}, which {who} has{until}.",
-        "resource": f"{name} waits for a place of {why.thing}, which {who} holds{until}.",
-        "maintenance": f"{name} waits for {why.thing}, which is not available{until}.",
+        "device": f"{name} waits for {thing}, which {who} has{until}.",
+        "resource": f"{name} waits for a place of {thing}, which {who} holds{until}.",
+        "maintenance": f"{name} waits for {thing}, which is not available{until}.",
         "predecessor": f"{name} waits for an earlier step of its own job{until}.",
         "release": f"{name} is not to start{until.replace(' until', ' before')}.",
         "turn": f"{name} is planned for {_clock(why.start_lab_s)}: what follows it would not fit earlier.",

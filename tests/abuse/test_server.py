@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import re
 import subprocess
 import sys
 import uuid
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,34 @@ def test_path_traversal_by_a_name_that_is_sent(server: WebServer, by_token: As) 
         assert made.status_code in {202, 422}
     assert {path.name for path in server.directory.parent.iterdir()} == before
     assert not list(server.directory.rglob("*evil*"))
+
+
+def test_the_name_of_a_download_holds_nothing_that_a_user_wrote(server: WebServer, by_token: As) -> None:
+    """Job, project and sample have the victim's marker for a name; what a browser would save is told without it."""
+    mine = server.people["ann"]
+    for way in (f"/jobs/{mine['job']}/files/{mine['file']}", f"/jobs/{mine['job']}/files/job.nxs",
+                f"/jobs/{mine['job']}/results.csv", "/accounting.csv"):  # fmt: skip
+        answer = by_token("ann").get(way)
+        assert answer.status_code == 200, way
+        name = answer.headers["content-disposition"]
+        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+"', name), name
+        assert mine["marker"] not in name
+
+
+def test_the_names_in_an_archive_lead_nowhere_and_are_no_user_s(server: WebServer, at_browser: As) -> None:
+    mine, theirs = server.people["ann"], server.people["ben"]
+    assert at_browser("ann").get(f"/jobs/{theirs['job']}/everything.zip").status_code == 404
+    answer = at_browser("ann").get(f"/jobs/{mine['job']}/everything.zip")
+    assert re.fullmatch(r'attachment; filename="[0-9a-f-]+(-simulated)?\.zip"', answer.headers["content-disposition"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        told = b"".join(map(archive.read, names))
+    assert f"files/{mine['file']}" in names
+    for name in names:
+        assert re.fullmatch(r"(files/)?[A-Za-z0-9_-][A-Za-z0-9._-]*", name), name
+        assert mine["marker"] not in name
+    assert mine["marker"].encode() in told
+    assert theirs["marker"].encode() not in told
 
 
 # --- objects, not data

@@ -15,6 +15,8 @@ import pytest
 import redis
 from uvicorn import Config
 from uvicorn.server import ServerState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from modules.contract.messages import EVENTS_BELL
 from octolab import connections
@@ -186,6 +188,30 @@ def test_slow_readers_of_websockets_and_event_streams_hold_nobody_up(server: Web
         assert resident_mb(server.pid) - before_mb < 2 * MOST_GROWTH_MB, "1600 MB were waiting to be sent"
 
 
+def test_oversized_and_deep_messages_over_a_websocket_end_it_and_fill_no_memory(
+    server: WebServer, by_token: As
+) -> None:
+    """What is small is ignored, however deep; what is large ends the socket before it is kept."""
+    token = {"Authorization": f"Bearer {server.people['ann']['token']}"}
+    before_mb = resident_mb(server.pid)
+    for message in ("[" * 4000, '{"a":' * 800, "\x00" * 4000):
+        with connect(f"ws://127.0.0.1:{server.port}/ws/events", additional_headers=token, proxy=None) as deep:
+            deep.recv(timeout=20)
+            for _ in range(200):
+                deep.send(message)
+            assert deep.ping().wait(20), "it lives on"
+    for large in ("[" * 10_000_000, b"\x00" * 10_000_000, ["x" * 1000] * 10_000):
+        with connect(f"ws://127.0.0.1:{server.port}/ws/events", additional_headers=token, proxy=None) as socket_:
+            socket_.recv(timeout=20)
+            with contextlib.suppress(ConnectionClosed):
+                socket_.send(large)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket_.recv(timeout=20)
+            assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+    served(by_token)
+    assert resident_mb(server.pid) - before_mb < MOST_GROWTH_MB, "30 MB were sent"
+
+
 # --- what ends after a while, with shorter whiles
 
 
@@ -228,6 +254,28 @@ async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest
         answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
     assert status_of(answer) == (408 if beginning else 0)
+
+
+@pytest.mark.asyncio
+async def test_of_too_many_slow_heads_the_oldest_end_and_decent_clients_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with impatient(monkeypatch, MOST_WITHOUT_HEAD=10) as port:
+        slow = []
+        for _ in range(50):
+            slow.append(await asyncio.open_connection("127.0.0.1", port))
+            slow[-1][1].write(b"GET / HTTP/1.1\r\n")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b"200 OK" in await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+        ended = [await asyncio.wait_for(reader.read(), 20) for reader, _ in slow[:-10]]
+        assert {status_of(answer) for answer in ended} == {408}
+        # The last ones may still go on.
+        slow[-1][1].write(b"Host: x\r\nConnection: close\r\n\r\n")
+        assert status_of(await asyncio.wait_for(slow[-1][0].read(), 20)) == 200
+        for _, writer in slow:
+            writer.close()
 
 
 @pytest.mark.asyncio

@@ -35,6 +35,14 @@ def fingerprints(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*.nxs")}
 
 
+def test_nothing_is_run_for_somebody_who_has_left(ann: User, job: Job, root: Path) -> None:
+    before = fingerprints(root)
+    assert run_routine(str(job.pk), "spectrum", {}, "request-1", "nobody") == 0
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert run_routine(str(job.pk), "spectrum", {}, "request-1", "ann") == 0
+    assert fingerprints(root) == before
+
+
 def test_a_routine_finds_values_writes_a_new_file_and_leaves_the_raw_ones(
     ann: User, job: Job, store: DocumentStore, root: Path, client_of: Callable[..., APIClient]
 ) -> None:

@@ -27,6 +27,12 @@ RIGHTFUL = {"olga": ("/api/v1/events", "/api/v1/storage", "/api/v1/operator/"), 
 """Where an operator sees why a device changed and whose samples stand where, and a lab admin who did what."""
 
 
+def server(directory: Path, mongo_url: str, redis_url: str) -> WebServer:
+    """Return a web process that answers any number of requests, not started yet."""
+    any_number = {f"OCTOLAB_REQUESTS_{name}": "0" for name in ("PER_USER", "PER_ADDRESS", "ANONYMOUS")}
+    return WebServer(directory, mongo_url=mongo_url, redis_url=redis_url, **any_number)
+
+
 def document(web: WebServer) -> dict[str, Any]:
     """Return the OpenAPI document, without what would really wait."""
     shown: dict[str, Any] = httpx.get(f"{web.url}/api/v1/openapi.json", timeout=60).json()
@@ -90,14 +96,13 @@ def leaks(web: WebServer, name: str, cassette: Path) -> Iterator[str]:
 
 
 def attacks(
-    web: WebServer, directory: Path, people: Iterable[str] = ("ann", "ben", "olga"), *, examples: int = 1, long: bool
+    web: WebServer, directory: Path, people: Iterable[str] = ("ann", "ben", "olga"), *, examples: int = 1
 ) -> Iterator[str]:
-    """Attack as each; the first in full, and all at each other's things. Yield what is wrong."""
+    """Attack as each in full, and once more at each other's things. Yield what is wrong."""
     shown = document(web)
-    for number, name in enumerate(people):
+    for name in people:
         victim = web.people["ben" if name == "ann" else "ann"]
-        if long or number == 0:
-            yield attack(web, name, shown, directory, "coverage,fuzzing", examples)
+        yield attack(web, name, shown, directory, "coverage,fuzzing", examples)
         yield attack(web, name, aimed_at(shown, victim), directory, "fuzzing", examples)
 
 
@@ -111,10 +116,10 @@ def main() -> int:
         with MongoServer(directory / "mongo") as mongo, RedisServer(directory / "redis") as redis:
             assert isinstance(mongo, MongoServer)
             assert isinstance(redis, RedisServer)
-            web = WebServer(directory / "web", mongo_url=mongo.url("fuzz"), redis_url=redis.url)
+            web = server(directory / "web", mongo.url("fuzz"), redis.url)
             web.prepare("--full")
             with web:
-                found = [text for text in attacks(web, directory, PEOPLE, examples=options.examples, long=True) if text]
+                found = [text for text in attacks(web, directory, PEOPLE, examples=options.examples) if text]
     print("\n".join(found) or "Nothing was found.")
     return 1 if found else 0
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
     expect(page.get_by_role("heading", name="UV-Vis spectroscopy")).to_be_visible()
 
     page.get_by_role("link", name="Submit", exact=True).click()
-    page.get_by_role("link", name="Silver nanoparticles").click()
+    page.get_by_role("link", name="AgNO3 series").click()
     editor = page.get_by_label("The job, as YAML or JSON")
     expect(editor).to_have_value(re.compile("Citrate"))
     text = editor.input_value()
@@ -119,10 +120,16 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
         assert told[-1] == f"STOP_{channel}", "heating and stirring end with the last vial that needs them"
 
     with page.expect_download() as download:
-        page.locator("#job-results a[download]").first.click()
+        page.locator("#job-results tbody a[download]").first.click()
     saved = tmp_path / "spectrum.nxs"
     download.value.save_as(saved)
     assert saved.read_bytes().startswith(b"\x89HDF")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Everything (ZIP)").click()
+    download.value.save_as(tmp_path / "everything.zip")
+    with zipfile.ZipFile(tmp_path / "everything.zip") as archive:
+        assert archive.testzip() is None
+        assert b"name: Silver nanoparticles" in archive.read("job.yaml")
 
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, "eve")
@@ -137,14 +144,14 @@ def test_from_login_to_results(page: Page, stack: RunningStack, tmp_path: Path) 
 def test_a_person_is_asked_and_answers(page: Page) -> None:
     sign_in(page, "ada")
     page.goto("/jobs/new")
-    page.get_by_role("link", name="Silver with a look").click()
+    page.get_by_role("link", name="judged by eye").click()
     editor = page.get_by_label("The job, as YAML or JSON")
     expect(editor).to_have_value(re.compile("confirm_colour"))
     page.get_by_role("button", name="Check").click()
     page.get_by_role("button", name="Submit this job").click()
     asked = page.locator("#job-questions")
     expect(asked).to_contain_text("Confirm the colour", timeout=90_000)
-    expect(asked).to_contain_text("batch_synthesis.vial_slot")
+    expect(asked).to_contain_text("Batch synthesis: vial slot")
     asked.get_by_role("link", name="Answer").click()
 
     expect(page.get_by_text("Which colour has it?")).to_be_visible()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as dj_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from scheduler.models import Device, Interlock, Job, Request, Step
+from analysis import results
+from notifications.models import Notification
+from octolab.dashboard.thelab import the_lab
+from scheduler.models import Device, Interlock, Job, Leader, Manifest, Module, Request, Step, Task
+from tests.analysis import measured
 from tests.cast import World, make_job
 from users.models import Token
 
@@ -87,7 +94,7 @@ def test_the_operators_desk_does_not_exist_for_others(world: World, signed_in: B
     desk = signed_in("operator").get("/operator")
     assert desk.status_code == 200
     shown = desk.content.decode()
-    assert "measure" in shown
+    assert "Measure" in shown
     assert "secret recipe" not in shown, "an operator decides about steps, not by that fact sees projects"
     decide = reverse("operator-decide", args=[world.step.id])
     for name in ("owner", "lead", "admin", "outsider"):
@@ -158,7 +165,7 @@ def test_a_new_token_is_shown_once_and_can_be_revoked(world: World, signed_in: B
     client = signed_in("owner")
     wish = {"name": "notebook", "days": "30", "scopes": ["jobs:read", "devices:read"], "project": "team", "agent": "on"}
     shown = client.post("/account/tokens", wish).content.decode()
-    secret = re.search(r"<code>(octolab_[^<]+)</code>", shown)
+    secret = re.search(r"<code[^>]*>(octolab_[^<]+)</code>", shown)
     assert secret is not None
     assert secret[1] not in client.get("/account").content.decode()
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {secret[1]}"}).status_code == 200
@@ -213,21 +220,62 @@ def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, sign
     assert not Job.objects.filter(manual=True).exists()
 
 
+def test_every_page_tells_what_does_not_answer_and_tells_nothing_twice(world: World, signed_in: Browser) -> None:
+    client = signed_in("viewer")
+    for device in the_lab().devices:
+        Device.objects.update_or_create(pk=device.id, defaults={"title": device.title, "state": "offline"})
+    shown = client.get("/notices").content.decode()
+    assert "The scheduler does not answer" in shown
+    assert "No module host is connected" in shown
+    Leader.objects.update(renewed_at=timezone.now())
+    Device.objects.exclude(pk="spectrometer").update(state="idle")
+    shown = client.get("/notices").content.decode()
+    assert "scheduler does not answer" not in shown
+    assert "Without connection: UV-Vis spectrometer. Steps that need it wait." in shown
+    again = re.search(r'hx-get="([^"]+)"', shown)
+    assert again is not None
+    assert client.get(again[1]).status_code == 204
+    Device.objects.update(state="idle")
+    changed = client.get(again[1])
+    assert changed.status_code == 200
+    assert "Without connection" not in changed.content.decode()
+    assert signed_in("anonymous").get("/notices").status_code == 302
+
+
+def test_what_a_task_has_found_stands_in_the_history_with_its_unit(world: World, signed_in: Browser) -> None:
+    from modules.batch_synthesis import manifest
+
+    published = manifest({})
+    row = Manifest.objects.create(hash=published.hash(), document=published.model_dump(mode="json"))
+    Module.objects.create(pk="batch_synthesis", manifest=row)
+    pumps = dict.fromkeys(the_lab().device_ids("batch_synthesis", "pumps"), "use")
+    Step.objects.filter(pk=world.step.pk).update(
+        module="batch_synthesis", task_name="add", name="add", state="completed",
+        adds={"solution": "Citrate", "volume_ul": 1200.0}, devices={"linear_actuator": "use", **pumps},
+    )  # fmt: skip
+    Task.objects.filter(job=world.job).update(results={"delivered": 1199.5})
+    page = signed_in("owner").get(reverse("sample", args=[world.sample.pk])).content.decode()
+    assert "Add a solution: 1200 µL of Citrate" in page
+    assert "delivered 1200 µL" in page, "four digits of 1199.5"
+    assert "Linear actuator, pumps" in page
+    assert "silver nitrate" not in page
+
+
 def test_the_emergency_stop_is_on_every_page_and_tells_where_it_is_tripped(world: World, signed_in: Browser) -> None:
     client = signed_in("viewer")
     for page in ("/", "/jobs", "/jobs/new", "/account", f"/jobs/{world.job.id}", "/estop"):
         text = client.get(page).content.decode()
         assert "Stop the whole lab NOW?" in text, page
         assert 'id="estop-banner"' in text, page
-    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
+    assert "EMERGENCY STOP" not in client.get("/notices").content.decode()
     assert client.post("/estop", {"reason": "smoke"}).status_code == 302
-    assert "EMERGENCY STOP" in client.get("/estop/part/banner").content.decode()
+    assert "EMERGENCY STOP" in client.get("/notices").content.decode()
     assert "NOT confirmed" in client.get("/estop").content.decode()
-    assert "Re-arm" not in client.get("/estop/part/state").content.decode()
+    assert "Re-arm" not in client.get("/estop/state").content.decode()
     refused = client.post("/estop/rearm", {"scope": "lab", "note": "fine"})
     assert refused.status_code == 403
     signed_in("operator").post("/estop/rearm", {"scope": "lab", "note": "looked"})
-    assert "EMERGENCY STOP" not in client.get("/estop/part/banner").content.decode()
+    assert "EMERGENCY STOP" not in client.get("/notices").content.decode()
 
 
 def test_the_desk_shows_interlocks_and_who_has_seen_them(
@@ -257,3 +305,111 @@ covers = ["batch_synthesis"]
     assert Request.objects.get(verb="acknowledge").payload == {"interlock": "too_hot", "note": "fan was off"}
     (row,) = world.people["viewer"].client.get("/api/v1/interlocks").json()
     assert (row["id"], row["tripped"], row["value"], row["trip"]) == ("too_hot", True, 95.0, [5.0, 90.0])
+
+
+def test_jobs_are_found_by_id_owner_campaign_and_by_what_they_need(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    other, *_ = make_job(owner, owner.personal_project, name="private thing")
+    Job.objects.filter(pk=other.pk).update(state="completed", campaign="silver-42")
+    client = signed_in("owner")
+
+    def listed(query: str) -> tuple[bool, bool]:
+        page = client.get(f"/jobs?{query}").content.decode()
+        return "secret recipe" in page, "private thing" in page
+
+    assert listed(f"q={world.job.id}") == (True, False)
+    assert listed("q=silver-42") == (False, True)
+    assert listed("q=owner") == (True, True)
+    assert listed("state=open") == (True, False)
+    assert listed("state=completed") == (False, True)
+    assert listed("project=team") == (True, False)
+    assert listed("project=%00&q=%00") == (True, True)
+    assert "secret recipe" not in signed_in("outsider").get(f"/jobs?q={world.job.id}").content.decode()
+
+
+def test_everything_of_a_job_comes_as_one_archive_to_those_who_may_see_it(world: World, signed_in: Browser) -> None:
+    owner = world.owner.user
+    assert owner is not None
+    job = measured.make_job(owner)
+    store = results.store()
+    for sample in job.samples.all():
+        measured.measure(store, Path(dj_settings.DATA_ROOT), sample)
+    address = reverse("job-everything", args=[job.pk])
+    assert signed_in("outsider").get(address).status_code == 404
+    sent = b"".join(signed_in("owner").get(address).streaming_content)  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert {"job.yaml", "results.csv", "log.csv", "README.txt"} <= set(names)
+        files = [name for name in names if name.startswith("files/")]
+        assert len(files) == 2
+        assert archive.read(files[0]).startswith(b"\x89HDF")
+        assert b"SIMULATED" in archive.read("README.txt")
+        assert b"A2" in archive.read("results.csv")
+    for file in Path(dj_settings.DATA_ROOT).rglob(f"{job.pk}/*.nxs"):
+        file.unlink()
+    sent = b"".join(signed_in("owner").get(address).streaming_content)  # type: ignore[attr-defined]
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive:
+        assert archive.read("README.txt").count(b"MISSING") == 2
+
+
+def test_results_are_compared_as_far_as_they_may_be_seen(world: World, signed_in: Browser) -> None:
+    owner, outsider = world.owner.user, world.people["outsider"].user
+    assert owner is not None
+    assert outsider is not None
+    store = results.store()
+    jobs = [
+        measured.make_job(user, name=name) for user, name in ((owner, "one"), (owner, "two"), (outsider, "zq unseen"))
+    ]
+    for job in jobs:
+        for sample in job.samples.all():
+            measured.measure(store, Path(dj_settings.DATA_ROOT), sample)
+    page = signed_in("owner").get("/jobs/compare?" + "&".join(f"job={job.pk}" for job in jobs) + "&job=nonsense")
+    shown = page.content.decode()
+    assert "zq unseen" not in shown
+    assert shown.count('class="curve"') == 4
+    assert "1. one: A1" in shown
+    assert "2. two: A2" in shown
+    assert signed_in("owner").get("/jobs/compare").status_code == 200
+
+
+def test_a_job_is_done_again_by_those_who_may_submit_and_once_for_two_clicks(world: World, signed_in: Browser) -> None:
+    from modules.virtual import manifest
+
+    published = manifest({})
+    row = Manifest.objects.create(hash=published.hash(), document=published.model_dump(mode="json"))
+    for name in the_lab().modules:
+        Module.objects.create(pk=name, manifest=row)
+    name = next(iter(the_lab().modules))
+    document = {"name": "again and again", "workflow": [{"task": f"{name}.{published.tasks[0].name}"}]}
+    Job.objects.filter(pk=world.job.pk).update(spec=document)
+    address = reverse("job-again", args=[world.job.pk])
+    assert signed_in("outsider").post(address, {"key": "k"}).status_code == 404
+    assert signed_in("viewer").post(address, {"key": "k"}).status_code in (302, 403)
+    assert not Job.objects.filter(rerun_of=world.job).exists()
+    first, second = (signed_in("owner").post(address, {"key": "one click too many"}) for _ in range(2))
+    (new,) = Job.objects.filter(rerun_of=world.job)
+    assert first.headers["Location"] == second.headers["Location"] == reverse("job", args=[new.pk])
+
+
+def test_channels_say_how_the_last_message_fared_and_can_be_tested_by_their_owner(
+    world: World, signed_in: Browser
+) -> None:
+    client = signed_in("owner")
+    assert "none yet" in client.get("/account").content.decode()
+    address = reverse("account-channel-test", args=[world.channel.pk])
+    assert signed_in("outsider").post(address).status_code == 404
+    assert client.post(address).status_code == 302
+    (message,) = Notification.objects.filter(channel=world.channel)
+    assert message.event == "test"
+    assert "On its way" in client.get("/account").content.decode()
+    Notification.objects.update(gave_up_at=timezone.now(), error="nobody lives there")
+    assert "nobody lives there" in client.get("/account").content.decode()
+    wish = {
+        "name": "mine",
+        "url": "slack://aaaaaaaaa/bbbbbbbbb/cccccccccccccccccccccccc",
+        "events": ["failed", "asks_person"],
+    }
+    client.post("/account/channels", wish)
+    assert "failed, asks person" in client.get("/account").content.decode()

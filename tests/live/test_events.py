@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from asgiref.sync import sync_to_async
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
@@ -20,6 +21,8 @@ from scheduler.models import Event, Job, Leader
 from tests.cast import Person, World, make_world
 from tests.live.communicator import WebsocketCommunicator
 from users import services
+from users.models import Scope
+from users.policies.services import change_policy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
 HOST = b"testserver"
@@ -138,6 +141,56 @@ async def test_a_socket_of_one_job_hears_of_no_other(world: World, happen: Say) 
         await greeting(inside)
         await sync_to_async(happen)(world.job)
         assert await inside.receive_nothing(timeout=1.5)
+
+
+async def test_a_place_that_is_taken_tells_others_not_by_whose_sample(world: World, happen: Say) -> None:
+    async with socket(world.outsider) as outsider, socket(world.operator) as operator:
+        await greeting(outsider)
+        await greeting(operator)
+        await sync_to_async(happen)(None, kind="place", state_to="taken")
+        assert (await outsider.receive_json_from(timeout=5))["subject"] == ""
+        assert (await operator.receive_json_from(timeout=5))["subject"] == "arm"
+
+
+async def test_an_operator_s_token_for_one_project_is_no_operator(world: World, happen: Say) -> None:
+    user = world.operator.user
+    assert user is not None
+    token, secret = await sync_to_async(
+        lambda: services.create_token(user, scopes=Scope.values, project=user.personal_project)
+    )()
+    async with socket(Person("operator", user, token, secret)) as narrow:
+        await greeting(narrow)
+        await sync_to_async(happen)(None, kind="device", state_to="error")
+        assert "actor" not in await narrow.receive_json_from(timeout=5)
+
+
+async def test_a_token_that_may_not_read_jobs_hears_nothing(world: World) -> None:
+    assert world.owner.user is not None
+    token, secret = await sync_to_async(services.create_token)(world.owner.user, scopes=["results:read"])
+    for person in (world.scopeless, Person("owner", world.owner.user, token, secret)):
+        async with socket(person) as deaf:
+            assert await closed_with(deaf) == 4401
+
+
+async def test_a_session_s_socket_ends_with_its_password_session_or_missing_factor(world: World) -> None:
+    user = world.operator.user
+    assert user is not None
+
+    def new_password() -> None:
+        user.set_password("another good secret")
+        user.save()
+
+    for end in (
+        new_password,
+        lambda: Session.objects.all().delete(),
+        lambda: change_policy(mfa_for=["operator"]),
+    ):
+        async with socket(world.operator, session=True) as inside:
+            await greeting(inside)
+            await sync_to_async(end)()
+            assert await closed_with(inside) == 4401
+    async with socket(world.operator, session=True) as without_factor:
+        assert await closed_with(without_factor) == 4401
 
 
 @pytest.mark.parametrize("ending", ["token", "account", "membership"])

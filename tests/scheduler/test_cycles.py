@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from scheduler import models
+from scheduler.api.bars import planned
 from scheduler.planning.checker import check
 from scheduler.planning.plan import Plan
 from scheduler.planning.validate import validate
 from scheduler.process.problem import make_problem
-from tests.scheduler.harness import Bench, S
+from tests.scheduler.harness import Bench, S, make_user
 from tests.scheduler.test_why import ask
 
 LOOP = (
@@ -78,3 +79,22 @@ def test_placeholders_go_with_their_job_and_survive_repairs(bench: Bench) -> Non
     bench.turn()
     other.refresh_from_db()
     assert other.predicted_start_lab_s <= 210
+
+
+def test_the_next_cycles_are_seen_in_the_plan_and_not_by_everybody(bench: Bench) -> None:
+    first = loop(bench, 2)
+    models.Job.objects.filter(pk=first.pk).update(campaign="silver")
+    bench.turn()
+    mine = [bar for bar in planned(bench.owner) if bar.get("expected")]
+    assert [bar["name"] for bar in mine] == ["next cycle of campaign silver"] * 2 + [
+        "2 cycles ahead of campaign silver"
+    ] * 2
+    assert [list(bar["devices"]) for bar in mine] == [["arm"], ["eye"], ["arm"], ["eye"]]
+    assert [bar["start"]["lab_s"] for bar in mine] == pytest.approx([250, 350, 400, 500], abs=1)
+    assert {bar["job"] for bar in mine} == {first.pk}
+    theirs = [bar for bar in planned(make_user("eve")) if bar.get("expected")]
+    assert [set(bar) for bar in theirs] == [{"busy", "devices", "start", "end", "expected"}] * 4
+    assert all(bar["busy"] for bar in theirs)
+    assert len([bar for bar in planned(bench.owner, end=300.0) if bar.get("expected")]) == 1
+    bench.run_to_end(first)
+    assert not [bar for bar in planned(bench.owner) if bar.get("expected")]

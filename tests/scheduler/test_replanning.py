@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from scheduler import models
-from scheduler.process import plan as planning
+from scheduler.process.choice import worth_it
 from scheduler.process.improve import Improver
 from scheduler.services.versions import newest
 from tests.scheduler.harness import Bench, S, make_user, states, wait_until
@@ -171,7 +171,7 @@ def test_what_opens_a_window_waits_until_all_of_its_devices_are_well(bench: Benc
     ],
 )
 def test_what_is_imminent_moves_only_for_a_gain(before: tuple[int, ...], after: tuple[int, ...], worth: bool) -> None:
-    assert planning._worth_it(before, after) is worth
+    assert worth_it(before, after) is worth
 
 
 def test_the_planner_child_judges_the_version_that_it_was_offered(bench: Bench) -> None:

@@ -81,3 +81,27 @@ def test_a_question_about_nothing_is_refused(bench: Bench) -> None:
     with pytest.raises(whatif.ImpossibleQuestionError, match="already"):
         whatif.prepare(None, (), [{"id": "arm", "like": "arm"}], ())
     assert "error" in ask(bench, {"ask": "what_if", "lose": ["legs"]})
+
+
+def test_nothing_gets_better_because_something_cannot_be_done(bench: Bench, queue: list[models.Job]) -> None:
+    short = bench.job(S("see", {"eye": "use"}, duration_s=20), name="on the eye")
+    bench.turn()
+    found = answer(bench, lose=["arm"])
+    assert "on the eye" not in {row["name"] for row in found["jobs"]}
+    assert "earlier" not in found["sentence"]
+    assert found["makespan_s"] == pytest.approx(found["makespan_before_s"], abs=1), "of those that can be done"
+    assert found["flow_s"] == pytest.approx(found["flow_before_s"], abs=1)
+    assert not any(str(step.pk) in str(found) for job in (*queue, short) for step in job.steps.all())
+
+
+def test_what_waits_for_a_repair_has_no_times_to_compare(bench: Bench, queue: list[models.Job]) -> None:
+    bench.host.devices["pump"] = "error"
+    bench.alive()
+    bench.job(S("pour", {"pump": "use"}, duration_s=20), name="stuck")
+    bench.turn()
+    found = answer(bench, gain=[{"id": "arm2", "like": "arm"}])
+    assert "stuck" not in {row["name"] for row in found["jobs"]}
+    assert found["makespan_before_s"] < 3600
+    assert "1 of your jobs waits for a person or a repair" in found["sentence"]
+    other = whatif.shown(make_user("eve"), {}, ask(bench, {"ask": "what_if", "lose": ["eye"]}))
+    assert "person" not in other["sentence"]

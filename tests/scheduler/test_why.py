@@ -38,7 +38,7 @@ def test_a_busy_device_its_holder_and_what_would_help(bench: Bench) -> None:
     found = told(bench, job)
     assert (found.reason, found.thing, found.holder) == ("device", "arm", {"job": str(queue.id), "name": "between"})
     assert found.until_lab_s == found.start_lab_s == 1000
-    assert "waits for arm, which job “between” has until" in found.sentence
+    assert "waits for Robot arm, which job “between” has until" in found.sentence
     changes = {one.change: (one.gain_s, one.cost_s) for one in found.remedies}
     assert changes == {"without job “between”": (300, 0), "if it went first": (300, 30)}
     # Somebody who may see this job, but not the other one.
@@ -105,7 +105,7 @@ def test_an_advisor_that_dies_is_replaced(bench: Bench) -> None:
     job = bench.job(S("b", {"arm": "use"}))
     bench.turn()
     assert told(bench, job).reason == "device"
-    child = bench.scheduler.advisor._child
+    child = bench.scheduler.advisor._child._child
     assert child is not None
     child.kill()
     child.wait()

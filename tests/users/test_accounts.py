@@ -82,20 +82,28 @@ def test_who_signs_up_waits_until_an_admin_lets_them_in(world: World) -> None:
     assert AuditEntry.objects.latest("seq").verb == "user.activate"
 
 
-def test_an_address_has_to_be_verified_before_the_first_sign_in(world: World) -> None:
+@pytest.mark.parametrize("first", ["admitted", "verified"])
+def test_an_address_has_to_be_verified_before_the_first_sign_in(world: World, first: str) -> None:
     change_policy(sign_up="approval")
-    client = browser()
-    client.post("/account/signup/", FORM)
-    browser(world.admin).post("/admin/accounts/newcomer", {"do": "admit"})
-    mail.outbox.clear()
-    client = browser()
-    sign_in(client)
-    assert not signed_in(client)
+    browser().post("/account/signup/", FORM)
     [message] = [m for m in mail.outbox if m.to == ["new@example.org"]]
     link = re.search(r"http://\S+(/account/confirm-email/\S+)", message.body)
     assert link
-    client.post(link[1])
+
+    def admit() -> None:
+        browser(world.admin).post("/admin/accounts/newcomer", {"do": "admit"})
+
+    def verify() -> None:
+        browser().post(link[1])
+
+    steps = [admit, verify] if first == "admitted" else [verify, admit]
+    for step in steps:
+        client = browser()
+        sign_in(client)
+        assert not signed_in(client)
+        step()
     assert EmailAddress.objects.get(email="new@example.org").verified
+    client = browser()
     sign_in(client)
     assert signed_in(client)
 
@@ -140,12 +148,14 @@ def test_invitations_that_are_wrong_old_or_useless_let_nobody_in(world: World) -
         invite("no address")
 
 
-@pytest.mark.parametrize("name", ["OWNER", "a b", "x/y", "<b>"])
+@pytest.mark.parametrize("name", ["OWNER", "a b", "x/y", "<b>", "..", ".x", "@owner", "\u043ewner", "owner\u200b"])
 def test_names_that_are_taken_or_none_are_refused(world: World, name: str) -> None:
     change_policy(sign_up="approval")
     before = User.objects.count()
     browser().post("/account/signup/", {**FORM, "username": name})
     assert User.objects.count() == before
+    with pytest.raises(services.AccountError):
+        services.create_user(name)
 
 
 def test_weak_passwords_are_refused() -> None:
@@ -232,6 +242,14 @@ def test_a_role_can_need_a_second_factor(world: World) -> None:
     assert client.get("/jobs").headers["Location"] == "/account/2fa/"
     refused = client.get("/api/v1/jobs")
     assert (refused.status_code, refused.json()["type"]) == (403, "urn:octolab:problem:second-factor")
+    # No header lets the session pass as a token, no name as the emergency stop; the stop itself is open.
+    for kind in ("Basic x", "x", "Token x", "bearer", "Bearer x", "Bearer\tx"):
+        tricked = client.get("/api/v1/jobs", headers={"Authorization": kind})
+        assert tricked.status_code in (401, 403), kind
+    assert client.get("/api/v1/quotas/users/estop").status_code == 403
+    assert client.post("/api/v1/estop/rearm", {"note": "x"}, "application/json").status_code == 403
+    assert client.post("/estop/rearm", {"scope": "lab", "note": "x"}).headers["Location"] == "/account/2fa/"
+    assert client.get("/api/v1/estop").status_code not in (401, 403)
     assert client.get("/account/2fa/").status_code == 200
     assert world.operator.user
     TOTP.activate(world.operator.user, "JBSWY3DPEHPK3PXP")

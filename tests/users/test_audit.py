@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def raw(statement: str, *values: int) -> None:
         cursor.execute(statement, values)
 
 
-def test_an_untouched_log_holds() -> None:
+def test_an_untouched_log_holds(data_root: Path) -> None:
     fill(20)
     verdict = verify()
     assert (verdict.entries, verdict.broken) == (20, ())
@@ -63,7 +64,7 @@ def test_a_changed_time_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(("gone", "noticed"), [(1, 2), (3, 4), (5, 4)])
-def test_a_removed_row_is_noticed_wherever_it_stood(gone: int, noticed: int) -> None:
+def test_a_removed_row_is_noticed_wherever_it_stood(gone: int, noticed: int, data_root: Path) -> None:
     fill(5)
     raw("DELETE FROM users_auditentry WHERE seq = %s", gone)
     assert noticed in [broken.seq for broken in verify().broken]
@@ -93,6 +94,38 @@ def test_a_log_that_was_written_anew_is_noticed_by_who_kept_its_hash() -> None:
     fill(5)
     assert not verify().broken
     assert verify(kept).broken
+
+
+@pytest.mark.parametrize("gone", [1, 3])
+def test_an_end_that_was_cut_off_is_noticed(gone: int) -> None:
+    fill(5)
+    raw("DELETE FROM users_auditentry WHERE seq > %s", 5 - gone)
+    [broken] = verify().broken
+    assert "should end at entry 5" in broken.reason
+    fill(1)
+    assert verify().broken, "what is written afterwards hides nothing"
+
+
+def test_an_end_that_was_cut_off_together_with_its_head_is_noticed_by_the_next_check(data_root: Path) -> None:
+    fill(5)
+    call_command("audit", "verify")
+    last = AuditEntry.objects.get(seq=4).hash
+    raw("DELETE FROM users_auditentry WHERE seq = 5")
+    AuditHead.objects.update(seq=4, hash=last)
+    assert not verify().broken, "the database alone tells nothing any more"
+    with pytest.raises(CommandError, match="does not hold"):
+        call_command("audit", "verify")
+    fill(3)
+    with pytest.raises(CommandError, match="does not hold"):
+        call_command("audit", "verify")
+
+
+def test_checks_that_find_nothing_go_on_finding_nothing(data_root: Path) -> None:
+    call_command("audit", "verify")
+    for _ in range(3):
+        fill(2)
+        call_command("audit", "verify")
+    assert len((data_root / "audit" / "seen").read_text().split()) == 4
 
 
 def test_the_program_itself_changes_no_entry() -> None:

@@ -16,7 +16,6 @@ from octolab.logs import LineFormatter
 from tests.cast import EVERYTHING, Person, another_token, person
 from users import services
 from users.models import Token, User
-from users.throttling import PasswordThrottle
 
 pytestmark = pytest.mark.django_db
 
@@ -122,8 +121,8 @@ def test_who_guesses_passwords_is_locked_out_with_the_name_and_address(settings:
     assert make(Client(REMOTE_ADDR="192.0.2.7"), username="ann", password=PASSWORD).status_code == 201
 
 
-def test_an_address_may_try_so_many_passwords_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PasswordThrottle, "rate", "3/min")
+def test_an_address_may_try_so_many_passwords_a_minute(settings: Any) -> None:
+    settings.REQUESTS_PER_MINUTE = {**settings.REQUESTS_PER_MINUTE, "password": 3}
     names = [f"nobody{number}" for number in range(4)]
     assert [make(Client(), username=name, password="x").status_code for name in names] == [401, 401, 401, 429]
     refused = make(Client(), username="nobody9", password="x")

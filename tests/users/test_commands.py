@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from modules.contract.lab import load
+from scheduler.management.commands.create_lab import LABS
 from users.authentication import authenticate_token
 from users.models import Token, User
 
@@ -69,15 +72,49 @@ def test_list_users_shows_tokens_without_secrets() -> None:
     assert secret not in json.dumps(listed)
 
 
-def test_an_admin_s_first_hour_at_the_command_line() -> None:
+def test_an_admin_s_first_hour_at_the_command_line(data_root: Path) -> None:
     run("create_user", "ann")
     assert json.loads(run("lab_settings", "sign_up=invitation", 'mfa_for=["operator"]'))["mfa_for"] == ["operator"]
     assert run("create_project", "team", "--admin", "ann").strip() == "team"
     assert "/invitation/" in run("invite", "new@example.org", "--project", "team")
     assert "7" in run("set_quota", "--project", "team", "--open-jobs", "7")
     assert json.loads(run("lab_settings"))["sign_up"] == "invitation"
+    run("create_user", "ben")
+    assert run("add_member", "team", "ben", "--role", "viewer").strip() == "team: ben viewer"
+    assert (
+        run("set_role", "ben", "operator", "--modules", "uv_vis,furnace").strip() == "ben: operator of uv_vis, furnace"
+    )
+    assert User.objects.get(username="ben").operates("furnace")
+    assert not User.objects.get(username="ben").operates("people")
+    run("set_role", "ben", "operator", "--take")
+    assert not User.objects.get(username="ben").operates()
+    rules = ("--deny", "furnace", "--range", "uv_vis.measure.time - 60", "--approve-agents", "yes", "--share", "2")
+    shown = json.loads(run("project_rules", "team", *rules))
+    assert (shown["deny"], shown["ranges"]) == (["furnace"], {"uv_vis.measure.time": {"min": None, "max": 60.0}})
+    shown = json.loads(run("project_rules", "team", "--deny", ""))
+    assert (shown["deny"], shown["approve_agents"], shown["share"]) == ([], True, 2.0)
+    assert run("usage", "--project", "team").startswith("month,project,user,module time (h)")
+    run("add_member", "team", "ben", "--remove")
     assert "nothing changed or missing" in run("audit", "verify")
     assert "quota.set" in run("audit", "show", "--project", "team")
+
+
+@pytest.mark.parametrize("like", ["real-example", "silver", "virtual"])
+def test_a_lab_of_one_s_own_begins_with_a_file_that_works(tmp_path: Path, like: str) -> None:
+    file = tmp_path / "lab.toml"
+    name = 'Room "3.14" \\ µ'
+    said = run("create_lab", str(file), "--name", name, "--timezone", "Europe/Berlin", "--like", like)
+    lab = load(file)
+    assert (lab.name, lab.timezone) == (name, "Europe/Berlin")
+    assert lab.modules.keys() == load(LABS / f"{like}.toml").modules.keys()
+    assert f"deploy/up --no-demo --lab {file}" in said
+    before = file.read_text()
+    with pytest.raises(CommandError, match="there already"):
+        run("create_lab", str(file), "--name", "another")
+    assert file.read_text() == before
+    with pytest.raises(CommandError, match="timezone"):
+        run("create_lab", str(tmp_path / "other.toml"), "--name", "x", "--timezone", "Mars/Olympus")
+    assert not (tmp_path / "other.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +126,16 @@ def test_an_admin_s_first_hour_at_the_command_line() -> None:
         ("create_project", "team", "--admin", "nobody"),
         ("invite", "nonsense"),
         ("invite", "a@example.org", "--project", "nothing"),
+        ("add_member", "nothing", "ann"),
+        ("add_member", "ann", "ann", "--remove"),
+        ("add_member", "ann", "nobody"),
+        ("set_role", "nobody", "operator"),
+        ("set_role", "ann", "admin", "--modules", "furnace"),
+        ("set_role", "ann", "operator", "--modules", "../x"),
+        ("project_rules", "nothing"),
+        ("project_rules", "ann", "--deny", "a/b"),
+        ("project_rules", "ann", "--range", "a.b.c"),
+        ("usage", "--since", "June"),
         ("set_quota", "--user", "nobody"),
         ("set_quota", "--user", "ann", "--open-jobs", "-1"),
         ("set_quota", "--user", "ann", "--module-hours", "nan"),

@@ -94,6 +94,57 @@ def test_a_rerun_meets_the_rules_of_today(ann: Person) -> None:
     assert ann.client.post(f"{URL}/{made['id']}/rerun").status_code == 422
 
 
+def test_a_module_that_is_denied_is_denied_with_all_its_tasks_whatever_is_allowed(ann: Person) -> None:
+    for rules in (
+        {"deny": ["virtual"], "allow": ["virtual", "virtual.occupy"]},
+        {"deny": ["virtual.occupy"], "allow": ["virtual.occupy"]},
+    ):
+        set_rules(project_of(ann), rules)
+        assert "may not use `virtual.occupy`" in paths(post(ann, work()))["/workflow/0/task"]
+
+
+def test_ranges_hold_for_what_a_template_makes_and_for_defaults(ann: Person) -> None:
+    """What counts is what each task is told in the end, not what stands in the document."""
+    set_rules(project_of(ann), {"ranges": {"virtual.occupy.time": {"max": 60}, "virtual.occupy.overrun": {"max": 0.5}}})
+    swept = work("$t")
+    swept["samples"] = {"sweep": {"t": ["10 s", "2 min", "20 s"]}}
+    assert "/workflow/0/with/time" in paths(post(ann, swept))
+    named = work("$t")
+    named["parameters"] = {"t": "2 min"}
+    assert "/workflow/0/with/time" in paths(post(ann, named))
+    assert "/workflow/0/with/overrun" in paths(post(ann, work("1 s"))), "the default is 1"
+    good = work("1 s")
+    good["workflow"][0]["with"]["overrun"] = 0.5
+    assert post(ann, good).status_code == 202
+
+
+def test_every_cycle_of_a_campaign_meets_the_rules(ann: Person) -> None:
+    def cycle(number: int, time: Any) -> Any:
+        return post(ann, {**work(time), "campaign": "loop", "key": f"c{number}"})
+
+    set_rules(project_of(ann), {"ranges": {"virtual.occupy.time": {"max": 60}}})
+    assert cycle(1, "30 s").status_code == 202
+    assert "/workflow/0/with/time" in paths(cycle(2, "2 min"))
+    from_before = paths(cycle(3, {"ref": "virtual_occupy.seconds", "job": "c1"}))
+    assert from_before, "a value of an earlier cycle is not known either"
+    set_rules(project_of(ann), {"approve": ["virtual"]})
+    assert cycle(4, "30 s").json()["state"] == "awaiting_approval"
+
+
+def test_names_that_the_lab_does_not_have_are_told(ann: Person) -> None:
+    boss = person("boss", EVERYTHING, admin=True)
+    wish = {
+        "deny": ["furnase", "virtual.occupi"],
+        "approve": ["virtual"],
+        "ranges": {"virtual.occupy.tyme": {"max": 1}},
+    }
+    shown = boss.client.put("/api/v1/projects/ann/rules", wish, "application/json").json()
+    assert shown["unknown"] == ["furnase", "virtual.occupi", "virtual.occupy.tyme"]
+    assert (
+        boss.client.put("/api/v1/projects/ann/rules", {"deny": ["virtual"]}, "application/json").json()["unknown"] == []
+    )
+
+
 @given(value=st.floats() | st.integers() | st.booleans() | st.text(max_size=3) | st.none(), least=st.floats(-10, 0),
        most=st.floats(0, 10))  # fmt: skip
 def test_only_numbers_in_the_range_pass(value: Any, least: float, most: float) -> None:
@@ -165,6 +216,40 @@ def test_an_agent_s_jobs_wait_where_the_project_wants_it(ann: Person) -> None:
     assert len(olga.client.get("/api/v1/operator/approvals").json()) == 1
 
 
+def test_an_approval_is_for_one_job_and_cannot_be_taken_along(ann: Person) -> None:
+    """Not by doing it again, by another token, by changing it, by hand, or by asking twice."""
+    olga = person("olga", operator=True)
+    assert olga.user
+    set_rules(project_of(ann), {"approve": ["virtual.occupy"], "approve_agents": True})
+    made = post(ann, work()).json()
+    assert olga.client.post(f"{URL}/{made['id']}/approve", {}, "application/json").status_code == 202
+    Job.objects.update(state="queued")
+    for who in (ann, another_token("other", ann), another_token("robot", ann, agent=True)):
+        again = who.client.post(f"{URL}/{made['id']}/rerun")
+        assert again.json()["state"] == "awaiting_approval"
+        assert post(who, work()).json()["state"] == "awaiting_approval"
+    change = {"workflow": [{"task": "virtual.occupy", "with": {"time": "1 h"}}]}
+    assert ann.client.patch(f"{URL}/{made['id']}", change, "application/json").status_code == 422
+    assert Job.objects.get(pk=made["id"]).spec["workflow"][0]["with"]["time"] != "1 h"
+    robot = another_token("robot", ann, agent=True)
+    first = robot.client.post(URL, work(task="virtual.noop"), "application/json", headers={"Idempotency-Key": "k"})
+    again = ann.client.post(URL, work(task="virtual.noop"), "application/json", headers={"Idempotency-Key": "k"})
+    assert first.json()["id"] == again.json()["id"]
+    assert again.json()["state"] == "awaiting_approval"
+    for verb in ("release", "resume", "hold", "pause"):
+        assert ann.client.post(f"{URL}/{again.json()['id']}/{verb}", {}, "application/json").status_code == 409
+
+
+def test_what_an_agent_runs_by_hand_waits_as_well(ann: Person) -> None:
+    olga = person("olga", operator=True)
+    assert olga.user
+    set_rules(olga.user.personal_project, {"approve_agents": True})
+    robot = another_token("robot", olga, agent=True, scopes=EVERYTHING)
+    run = "/api/v1/modules/virtual/run"
+    assert robot.client.post(run, {"task": "noop"}, "application/json").json()["state"] == "awaiting_approval"
+    assert olga.client.post(run, {"task": "noop"}, "application/json").json()["state"] == "queued"
+
+
 def test_the_desk_shows_and_decides(ann: Person) -> None:
     olga = person("olga", operator=True)
     set_rules(project_of(ann), {"approve": ["virtual"]})
@@ -180,6 +265,9 @@ def test_the_desk_shows_and_decides(ann: Person) -> None:
     assert not Job.objects.get().requests.exists()
     assert client.post(where, {"decision": "approve", "note": "fine"}).status_code == 302
     assert Job.objects.get().requests.get().verb == "approve"
+    Job.objects.update(state="running")
+    assert client.post(where, {"decision": "approve"}).status_code == 404, "no operator learns what others' jobs do"
+    Job.objects.update(state="awaiting_approval")
     outsider = Client()
     assert ann.user
     outsider.force_login(ann.user, backend="django.contrib.auth.backends.ModelBackend")
@@ -208,3 +296,46 @@ def test_rules_and_share_are_the_lab_admin_s(world: World) -> None:
         assert world.admin.client.put(url, wrong, "application/json").status_code == 422
     assert world.admin.client.put(url, {}, "application/json").json()["share"] == 2.5
     assert AuditEntry.objects.filter(verb="project.rules", project="team", actor="admin").count() == 2
+
+
+def test_a_project_s_page_is_for_its_members_and_its_rules_for_lab_admins(world: World) -> None:
+    def browser(who: Person) -> Client:
+        client = Client()
+        assert who.user
+        client.force_login(who.user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    url = "/projects/team"
+    assert browser(world.outsider).get(url).status_code == 404
+    assert browser(world.operator).get(url).status_code == 404
+    assert Client().get(url).status_code == 302
+    viewer, lead, admin = browser(world.viewer), browser(world.lead), browser(world.admin)
+    assert "owner" in viewer.get(url).content.decode()
+    member = {"do": "member", "username": "outsider", "role": "viewer"}
+    rules = {
+        "do": "rules", "allow": "", "deny": "bench.heat, oven", "approve": "bench", "approve_agents": "on",
+        "share": "2", "ranges": "bench.measure.time 1 60\nbench.measure.speed - 3",
+    }  # fmt: skip
+    assert viewer.post(f"{url}/change", member).status_code == 404
+    assert viewer.post(f"{url}/change", rules).status_code == 404
+    assert lead.post(f"{url}/change", rules).status_code == 404
+    assert lead.post(f"{url}/change", member).status_code == 302
+    assert admin.post(f"{url}/change", rules).status_code == 302
+    project = Project.objects.get(slug="team")
+    found = rules_of(project)
+    assert (found.allow, found.deny, found.approve) == (None, ("bench.heat", "oven"), ("bench",))
+    assert found.ranges["bench.measure.speed"] == Range(max=3)
+    assert (found.approve_agents, project.share) == (True, 2.0)
+    page = admin.get(url).content.decode()
+    assert "bench.measure.time 1 60\nbench.measure.speed - 3" in page
+    assert "The lab has no" in page
+    for wrong in ({"ranges": "bench.measure.time"}, {"share": "much"}, {"deny": "../x"}):
+        admin.post(f"{url}/change", {**rules, **wrong})
+    assert rules_of(Project.objects.get(slug="team")) == found
+    lead.post(f"{url}/change", {"do": "remove", "username": "outsider"})
+    lead.post(f"{url}/change", {"do": "remove", "username": "lead"})
+    lead.post(f"{url}/change", {"do": "change", "name": "The others", "shows_names": "on"})
+    project.refresh_from_db()
+    assert (project.name, project.shows_names) == ("The others", True)
+    assert set(project.memberships.values_list("user__username", flat=True)) == {"owner", "member", "viewer", "lead",
+                                                                                "deactivated"}  # fmt: skip

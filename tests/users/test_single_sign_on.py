@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -219,3 +223,41 @@ def test_a_provider_that_is_away_is_no_error_of_ours(
     answer = client.post(START, data={"csrfmiddlewaretoken": client.cookies["csrftoken"]}, follow_redirects=True)
     assert answer.status_code < 500
     assert "octolab.css" in answer.text
+
+
+def test_a_provider_that_hangs_holds_nobody_up_who_does_not_ask_it(
+    tmp_path: Path, mongo_server: MongoServer, redis_server: RedisServer
+) -> None:
+    """More people press the button than the web process has threads of any kind, and none gets an answer."""
+    hanging = socket.create_server(("127.0.0.1", 0), backlog=50)
+    web = WebServer(
+        tmp_path / "web",
+        mongo_url=mongo_server.url("hanging"),
+        redis_url=redis_server.url,
+        OCTOLAB_OIDC_URL=f"http://127.0.0.1:{hanging.getsockname()[1]}",
+        OCTOLAB_OIDC_CLIENT_ID="octolab",
+        OCTOLAB_OIDC_SECRET="a secret of both",
+    )
+    web.prepare("--full")
+
+    def press() -> int:
+        with httpx.Client(base_url=web.url, timeout=60) as visitor:
+            visitor.get("/login")
+            form = {"csrfmiddlewaretoken": visitor.cookies["csrftoken"]}
+            started.release()
+            return visitor.post(START, data=form).status_code
+
+    started = threading.Semaphore(0)
+    with web, ThreadPoolExecutor(6) as pool, httpx.Client(base_url=web.url, timeout=60) as other:
+        pressed = [pool.submit(press) for _ in range(6)]
+        for _ in pressed:
+            assert started.acquire(timeout=60)
+        connection, _ = hanging.accept()
+        assert sign_in(other, "ann", PASSWORD).status_code == 302
+        headers = {"Authorization": f"Bearer {web.people['ann']['token']}"}
+        for _ in range(10):
+            assert other.get("/api/v1/me", headers=headers).status_code == 200
+        assert not all(one.done() for one in pressed), "they still wait, and held nobody up"
+        connection.close()
+        hanging.close()
+        assert {one.result() for one in pressed} == {302}, "sent back, to sign in with a password"

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.account.stages import EmailVerificationStage
+from allauth.core import context as allauth_context
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from octolab.addresses import client_address
 from users.models import LabPolicy, User
+from users.services import AccountError, check_username
 
 from . import services
 from .models import Invitation
 
+_log = logging.getLogger(__name__)
+MAIL_AWAY = "No mail can be sent at present. Try again later, or ask an administrator of the lab."
 INVITATION = "octolab_invitation"
 """Where the session keeps the id of the invitation by which somebody came."""
 
@@ -58,6 +67,39 @@ class AccountAdapter(DefaultAccountAdapter):
                 self.stash_verified_email(request, user.email)
         return user
 
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        """Return the name if somebody may be called so."""
+        name: str = super().clean_username(username, shallow)
+        try:
+            check_username(name)
+        except AccountError as error:
+            raise ValidationError(str(error)) from error
+        return name
+
+    def pre_login(self, request: HttpRequest, user: Any, **about: Any) -> HttpResponse | None:
+        """Turn away who is not let in (yet).
+
+        Who has just signed up verifies the address first, as who signs up with an address that has an account seems to.
+        """
+        addresses = list(EmailAddress.objects.filter(user=user).values_list("verified", flat=True))
+        if about["signup"] and addresses and not any(addresses):
+            return None
+        return super().pre_login(request, user, **about)
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Sign somebody in, whatever stages came before."""
+        if not user.is_active:
+            raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+        super().login(request, user)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a mail; who cannot be reached for now, because the mail server is away, may ask for it again."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (OSError, SMTPException) as error:
+            _log.error("a mail (%s) could not be sent: %s", template_prefix, error)
+            messages.error(allauth_context.request, MAIL_AWAY, extra_tags="bad")
+
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that the server itself vouches for."""
         return client_address(request) or "127.0.0.1"
@@ -72,8 +114,11 @@ class AddressStage(EmailVerificationStage):
     """Ask those to verify their address who gave one themselves; an account made by an admin may have none."""
 
     def handle(self) -> Any:
-        """Let pass, or send a mail first."""
-        if not EmailAddress.objects.filter(user=self.login.user).exists():
+        """Let pass, or send a mail first.
+
+        There is no user if somebody signs up with an address that has an account: nobody shall see a difference.
+        """
+        if self.login.user is not None and not EmailAddress.objects.filter(user=self.login.user).exists():
             return None, True
         return super().handle()
 

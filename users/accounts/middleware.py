@@ -17,8 +17,10 @@ from .services import needs_second_factor
 
 _log = logging.getLogger(__name__)
 OPEN = ("/account/2fa/", "/account/reauthenticate/", "/account/email/", "/account/confirm-email/", "/logout",
-        "/static/", "/account/logout/", "/account/password/", "/estop")  # fmt: skip
-"""What stays open: setting up, leaving, and the emergency stop."""
+        "/static/", "/account/logout/", "/account/password/", "/estop/part/")  # fmt: skip
+"""What stays open: setting up, and leaving."""
+STOP = ("/estop", "/api/v1/estop")
+"""The emergency stop stays open, too; re-arming does not."""
 
 
 class SecondFactorMiddleware:
@@ -32,17 +34,24 @@ class SecondFactorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Serve the request, or send to the set-up."""
-        if settings.SESSION_COOKIE_NAME not in request.COOKIES or request.path_info.startswith(OPEN):
+        path = request.path_info
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES or path.startswith(OPEN) or path in STOP:
             return self.get_response(request)
-        if request.path_info.startswith("/api/") and ("HTTP_AUTHORIZATION" in request.META or "estop" in request.path):
+        if path.startswith("/api/") and _has_a_token(request):
             return self.get_response(request)
         if request.user.is_authenticated and needs_second_factor(request.user):
             said = "Your role needs a second factor. Set one up on the dashboard first."
-            if request.path_info.startswith("/api/"):
+            if path.startswith("/api/"):
                 return problem_response(request, 403, "second-factor", said)
             messages.warning(request, said)
             return redirect("mfa_index")
         return self.get_response(request)
+
+
+def _has_a_token(request: HttpRequest) -> bool:
+    """Tell whether the session does not matter: what calls itself a token is one that works, or a 401."""
+    kind, _, _ = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    return kind.lower() == "bearer"
 
 
 class ProviderAwayMiddleware:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -23,6 +24,7 @@ from users.services import AccountError, activate, deactivate, free_slug
 from .models import Invitation, SignUp
 
 VALID_DAYS = 7
+OFF = "Sign-up is off, and the link opens nothing until the lab takes who is invited:"
 
 
 def invite(email: str, project: Project | None = None, *, by: str = "") -> tuple[Invitation, str]:
@@ -111,17 +113,27 @@ def turn_away(user: User) -> None:
 
 def needs_second_factor(user: User) -> bool:
     """Tell whether the user's roles need a second factor, and the user has none."""
+    return user.pk in lacking_a_factor({user.pk})
+
+
+def lacking_a_factor(user_ids: set[UUID]) -> set[UUID]:
+    """Return those of these users whose roles need a second factor, and who have none."""
     wanted = set(LabPolicy.current().mfa_for)
-    if not wanted:
-        return False
-    roles = {"user", *LabRole.objects.filter(user=user.pk).values_list("role", flat=True)}
-    return bool(wanted & roles) and not has_second_factor(user)
+    if not wanted or not user_ids:
+        return set()
+    concerned = user_ids
+    if "user" not in wanted:
+        concerned = set(LabRole.objects.filter(user__in=user_ids, role__in=wanted).values_list("user", flat=True))
+    return concerned - set(_factors().filter(user__in=concerned).values_list("user", flat=True))
 
 
 def has_second_factor(user: User) -> bool:
     """Tell whether the user has an authenticator app or a passkey."""
-    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-    return Authenticator.objects.filter(user=user.pk, type__in=kinds).exists()
+    return _factors().filter(user=user.pk).exists()
+
+
+def _factors() -> QuerySet[Authenticator]:
+    return Authenticator.objects.filter(type__in=(Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN))
 
 
 def verified(user: User, email: str) -> bool:

@@ -34,16 +34,16 @@ class Verdict:
     broken: tuple[Broken, ...]
 
 
-def verify(expected: str | None = None) -> Verdict:
+def verify(*expected: str) -> Verdict:
     """Read the whole log and check each link.
 
     Parameters
     ----------
-    expected
-        A hash that an earlier check has shown: an entry with it must still be there.
+    *expected
+        Hashes that earlier checks have shown: entries with them must still be there.
     """
     broken: list[Broken] = []
-    seq, previous, count, met = 0, BEGINNING, 0, expected is None
+    seq, previous, count, missing = 0, BEGINNING, 0, set(expected)
     # One transaction that writes nothing but locks the head, so that nobody adds an entry in the middle of the check.
     with transaction.atomic():
         head = AuditHead.objects.select_for_update().filter(pk=1).first()
@@ -56,12 +56,16 @@ def verify(expected: str | None = None) -> Verdict:
             if entry.digest() != entry.hash:
                 broken.append(Broken(entry.seq, "it was changed"))
             seq, previous = entry.seq, entry.hash
-            met = met or entry.hash == expected
+            missing.discard(entry.hash)
     if head is None:
         if count:
             broken.append(Broken(seq, "the end of the chain is not known: its head is missing"))
     elif (head.seq, head.hash) != (seq, previous):
         broken.append(Broken(seq, f"the chain should end at entry {head.seq}: its end was cut off or changed"))
-    if not met:
-        broken.append(Broken(seq, f"no entry has the hash {expected}: the log was written anew"))
+    broken += [
+        Broken(
+            seq, f"no entry has the hash {hash_}, which an earlier check has seen: the log was written anew or cut off"
+        )
+        for hash_ in sorted(missing - {BEGINNING})
+    ]
     return Verdict(count, previous, tuple(broken))

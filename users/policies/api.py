@@ -47,6 +47,10 @@ class RulesOutput(serializers.Serializer[Any]):
     approve = serializers.ListField(child=serializers.CharField())
     approve_agents = serializers.BooleanField()
     share = serializers.FloatField()
+    unknown = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Names that the lab does not have at present: a typing error, or a module that is away.",
+    )
 
 
 class ProjectRules(ApiView):
@@ -74,4 +78,7 @@ class ProjectRules(ApiView):
 
 
 def _shown(project: Project) -> dict[str, Any]:
-    return {**rules_of(project).model_dump(mode="json"), "share": project.share}
+    from scheduler.services.approval import unknown_names
+
+    rules = rules_of(project)
+    return {**rules.model_dump(mode="json"), "share": project.share, "unknown": unknown_names(rules)}

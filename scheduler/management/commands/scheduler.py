@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -26,6 +27,10 @@ WARM_WITHIN_S = 10.0
 """The scheduler calls itself ready after so long (real seconds), even if it cannot answer all questions yet."""
 
 
+GARBAGE = 100_000
+"""New objects after which the collector looks at them."""
+
+
 class Command(BaseCommand):
     """See the module's docstring."""
 
@@ -35,6 +40,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT."""
+        # A plan is hundreds of thousands of small objects: the collector would look at all of them again and again.
+        gc.set_threshold(GARBAGE, 20, 50)
         stop = _Stop()
         try:
             lab = load(settings.LAB_FILE)

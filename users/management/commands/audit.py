@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from users.audit.search import Wanted, search
 from users.audit.verify import verify
+
+_MOST_KEPT = 1000
+"""Hashes of earlier checks, outside of the database: they show if the log's end was cut off together with its head."""
 
 
 class Command(BaseCommand):
@@ -35,9 +39,16 @@ class Command(BaseCommand):
                 shown |= {name: getattr(entry, name) for name in ("verb", "subject", "project", "detail")}
                 self.stdout.write(json.dumps(shown))
             return
-        verdict = verify(options["expect"])
+        seen = settings.DATA_ROOT / "audit" / "seen"
+        kept = seen.read_text().split() if seen.exists() else []
+        verdict = verify(*kept, *([options["expect"]] if options["expect"] else []))
         for broken in verdict.broken[:20]:
             self.stderr.write(f"entry {broken.seq}: {broken.reason}")
         if verdict.broken:
             raise CommandError(f"The audit log does not hold: {len(verdict.broken)} places are wrong.")
+        try:
+            seen.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            seen.write_text("\n".join(dict.fromkeys([*kept, verdict.hash][-_MOST_KEPT:])) + "\n")
+        except OSError as error:
+            self.stderr.write(f"The hash cannot be kept in {seen}: {error.strerror}.")
         self.stdout.write(f"{verdict.entries} entries, nothing changed or missing. Keep this elsewhere: {verdict.hash}")

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from users.accounts.services import invite
+from users.accounts.services import OFF, invite
 from users.audit import requester
-from users.models import Project
+from users.models import LabPolicy, Project
 from users.services import AccountError
 
 
@@ -31,3 +31,5 @@ class Command(BaseCommand):
             self.stdout.write(invite(options["email"], project, by=requester().actor)[1])
         except AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
+        if LabPolicy.current().sign_up == LabPolicy.SignUp.OFF:
+            self.stderr.write(f"{OFF} `manage.py lab_settings sign_up=invitation`")

@@ -37,4 +37,7 @@ class Command(BaseCommand):
             quota = set_quota(of, open_jobs=options["open_jobs"], module_hours=options["module_hours"])
         except AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
-        self.stdout.write(f"open jobs: {quota.open_jobs}, module hours in a month: {quota.module_hours}")
+        jobs, hours = (
+            "as usual in the lab" if limit is None else f"{limit:g}" for limit in (quota.open_jobs, quota.module_hours)
+        )
+        self.stdout.write(f"open jobs: {jobs}; module hours in a month: {hours}")

@@ -1,0 +1,113 @@
+"""What each device does now and next, and what will move soon: as one user may know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from scheduler.models import Job, Step
+from scheduler.states import StepState
+
+from . import words
+from .plan import extent
+from .thelab import lab_clock
+
+BUSY = (
+    StepState.GRANTED, StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED,
+    StepState.INTERRUPTED,
+)  # fmt: skip
+STANDS_STILL = (StepState.PAUSED, StepState.INTERRUPTED)
+SOON_REAL_S = 900.0
+"""What starts within so many seconds of the people in the lab is listed as what moves next."""
+MOST_SOON = 10
+_HORIZON_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A step of a device, as one user may know it.
+
+    Attributes
+    ----------
+    title
+        What is done, or ``busy`` for other people's work.
+    whose
+        The job's name, or empty.
+    uses
+        Device id → whether it moves (*use*) or only has to stand still.
+    until_lab_s
+        When it is expected to end.
+    """
+
+    title: str
+    whose: str
+    job_id: UUID | None
+    state: str
+    uses: dict[str, str]
+    start_lab_s: float
+    until_lab_s: float
+    person: bool
+
+    moves: str
+    """The devices that it moves, in words; empty if it moves none."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is under way, as far as anybody knows."""
+        return self.state not in (StepState.WAITING, StepState.GRANTED)
+
+
+@dataclass
+class Hands:
+    """What a device has its hands on."""
+
+    now: Doing | None = None
+    next: Doing | None = None
+
+
+def doings(user: Any) -> tuple[dict[str, Hands], list[Doing]]:
+    """Return what each device (by id) does now and next, and what moves now and soon in the whole lab."""
+    clock = lab_clock()
+    now_s = clock.now()
+    attended = Step.objects.filter(action__isnull=False, dormant=False)
+    busy = attended.filter(state__in=BUSY).order_by("started_lab_s", "planned_start_lab_s")
+    planned = attended.filter(state=StepState.WAITING, planned_start_lab_s__isnull=False)
+    seen = _told([*busy, *planned.order_by("planned_start_lab_s")[:_HORIZON_STEPS]], user, now_s)
+    hands: dict[str, Hands] = {}
+    for doing in seen:
+        for device in doing.uses:
+            of = hands.setdefault(device, Hands())
+            if doing.state != StepState.WAITING:
+                of.now = of.now or doing
+            else:
+                of.next = of.next or doing
+    soon = [one for one in seen if one.moves and one.state not in STANDS_STILL]
+    soon.sort(key=lambda one: (not one.begun, one.start_lab_s))
+    return hands, [one for one in soon if one.start_lab_s <= now_s + SOON_REAL_S * clock.scale][:MOST_SOON]
+
+
+def _told(steps: Iterable[Step], user: Any, now_s: float) -> list[Doing]:
+    steps = list(steps)
+    ids = {step.job_id for step in steps}
+    mine = dict(Job.objects.visible_to(user).filter(id__in=ids).values_list("id", "name"))
+    named = dict(Job.objects.filter(id__in=ids, project__shows_names=True).values_list("id", "name"))
+    told = []
+    for step in steps:
+        known = step.job_id in mine
+        start_s, until_s = extent(step, now_s)
+        told.append(
+            Doing(
+                words.step(step) if known else "busy",
+                mine.get(step.job_id) or named.get(step.job_id, ""),
+                step.job_id if known else None,
+                step.state,
+                step.devices,
+                max(start_s, now_s) if step.started_lab_s is None else start_s,
+                until_s,
+                step.person,
+                words.used(step),
+            )
+        )
+    return told
