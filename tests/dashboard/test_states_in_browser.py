@@ -100,6 +100,9 @@ ANN = ("/", "/jobs", "/jobs?q=none", "/jobs/new", "/account", "/accounting", "/e
        *(f"/jobs/{{{state}}}" for state in (
            "awaiting_approval", "refused", "queued", "needs_operator", "running", "human", "failed", "cancelled",
            "paused", "held", "cancelling", "completed")))  # fmt: skip
+ON_A_PHONE = ("/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/what-if", "/samples/{sample}",
+              "/steps/{question}", "/jobs/{needs_operator}", "/jobs/{running}", "/jobs/{held}", "/jobs/{completed}",
+              "/jobs/compare?job={completed}")  # fmt: skip
 NOBODY = (
     "/login",
     "/account/signup/",
