@@ -40,7 +40,7 @@ TINY_SHOP, SMALL_SHOP = 120, 240
 """Up to this many steps a shop is first given to the solver as a whole."""
 FEW_JOBS = 3
 """Up to so many jobs there is nothing to choose for a neighbourhood of jobs."""
-ALONE_SHARE, AROUND_SHARE, AROUND_FEW_SHARE = 0.45, 0.6, 0.85
+ALONE_SHARE, AROUND_SHARE, AROUND_FEW_SHARE = 0.25, 0.6, 0.85
 """Shares of what is left of the effort at the whole of a few jobs' flow. One light thread often proves within a third
 of a second what several take seconds for, but where it fails, it fails for good; then the solver looks around the
 best plan, and only then at everything."""
