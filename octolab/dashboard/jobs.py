@@ -167,6 +167,7 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     ]
     return {
         "buttons": buttons(asker(request), row),
+        "key": str(new_id()),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,

@@ -129,6 +129,13 @@
     for (const text of document.querySelectorAll(`[data-step-text="${CSS.escape(step)}"]`)) {
       if (message.text) text.textContent = message.text;
     }
+    for (const text of document.querySelectorAll(`[data-step-reading="${CSS.escape(step)}"]`)) {
+      const said = Object.entries(message.reading || {}).map(([name, value]) => {
+        const short = typeof value === "number" ? Number(value.toPrecision(5)) : value;
+        return `${name.replaceAll("_", " ")} ${short}`;
+      });
+      text.textContent = said.join(", ");
+    }
   };
 
   const connect = () => {
