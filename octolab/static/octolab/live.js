@@ -197,5 +197,7 @@
   setInterval(look, 1000);
   document.addEventListener("visibilitychange", look);
   window.addEventListener("offline", look);
+  // A page that the browser has kept for its Back button is the past.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   connect();
 })();
