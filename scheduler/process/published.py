@@ -13,7 +13,7 @@ from scheduler.process.live import LabState, LiveJob, LiveStep
 from scheduler.process.problem import seconds
 from scheduler.process.versions import Versions
 
-UNTOLD_SHARE = 0.002
+UNTOLD_SHARE = 0.001
 """A move by less than this share of how far ahead a step lies is not written down yet: it will move again."""
 _NEVER = float("inf")
 
