@@ -18,6 +18,8 @@ from .models import LabRole, Membership, Project, ProjectRole, Scope, Token, Use
 
 DEFAULT_SCOPES: tuple[str, ...] = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.RESULTS_READ, Scope.DEVICES_READ)
 _MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@.+_-]*")
+"""ASCII alone: names are what people know each other by, and other alphabets have the same letters once more."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -57,6 +59,7 @@ def create_user(
         User._meta.get_field("username").clean(user.username, user)
     except ValidationError as error:
         raise AccountError("username", " ".join(error.messages)) from error
+    check_username(user.username)
     if password is not None:
         try:
             validate_password(password, user)
@@ -77,6 +80,14 @@ def create_user(
         if admin:
             set_lab_role(user, LabRole.Role.ADMIN)
     return user
+
+
+def check_username(username: str) -> None:
+    """Refuse a name that looks like another one, or like a path; raise :class:`AccountError`."""
+    if not _USERNAME.fullmatch(username):
+        raise AccountError(
+            "username", "A user name has letters from a to z, digits and @.+-_, and begins with a letter or a digit."
+        )
 
 
 def free_slug(username: str) -> str:

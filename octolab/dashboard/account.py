@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,8 +14,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from notifications.models import Channel
-from notifications.services import ChannelError, create_channel
+from notifications.models import Channel, Notification
+from notifications.services import EVENTS, ChannelError, create_channel, send_test
 from notifications.services import delete_channel as remove_channel
 from users import services
 from users.models import Project, Scope, Token, User
@@ -36,7 +37,8 @@ def account(request: HttpRequest, secret: str = "") -> HttpResponse:
             "projects": Project.objects.visible_to(asker(request)).order_by("slug"),
             "scopes": Scope.choices,
             "usual": services.DEFAULT_SCOPES,
-            "channels": Channel.objects.filter(user=asker(request)).order_by("name"),
+            "channels": _channels(asker(request)),
+            "events": EVENTS,
         },
     )
 
@@ -86,9 +88,29 @@ def revoke_token(request: HttpRequest, pk: str) -> HttpResponse:
 def new_channel(request: HttpRequest) -> HttpResponse:
     """Add a place to be told at."""
     try:
-        create_channel(asker(request), request.POST.get("name", ""), request.POST.get("url", ""))
+        form = request.POST
+        create_channel(asker(request), form.get("name", ""), form.get("url", ""), form.getlist("events"))
     except ChannelError as error:
         messages.error(request, str(error), extra_tags="bad")
+    return redirect("account")
+
+
+def _channels(user: User) -> list[dict[str, Any]]:
+    """Return where the user is told, and how the last message fared there."""
+    channels = Channel.objects.filter(user=user).order_by("name")
+    sent = Notification.objects.filter(channel__in=channels).order_by("created_at", "id")
+    last = {message.channel_id: message for message in sent}
+    return [{"channel": channel, "last": last.get(channel.pk)} for channel in channels]
+
+
+@login_required
+@require_POST
+def test_channel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Send a message that shows whether a channel works."""
+    send_test(get_object_or_404(Channel, user=asker(request), pk=pk))
+    messages.success(
+        request, "A test message is on its way. Load this page again to see how it fared.", extra_tags="ok"
+    )
     return redirect("account")
 
 

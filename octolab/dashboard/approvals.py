@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from scheduler.models import Job
 from scheduler.services import approval
 from scheduler.services.requests import IllegalStateError
+from scheduler.states import JobState
 from users.models import User
 
 from .answers import tell
@@ -35,7 +36,8 @@ def decide(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Approve or reject a job."""
     user = asker(request)
     job = get_object_or_404(Job.objects.select_related("project"), id=job_id)
-    if not approval.may_approve(user, job):
+    waits = job.state == JobState.AWAITING_APPROVAL or Job.objects.visible_to(user).filter(id=job_id).exists()
+    if not waits or not approval.may_approve(user, job):
         raise Http404
     said = request.POST.get("note", "").replace("\0", "").strip()[:500]
     try:

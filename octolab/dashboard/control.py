@@ -18,7 +18,8 @@ from scheduler.services.verbs import CONTROLS, JOB_VERBS
 from users.models import User
 
 from .answers import tell
-from .asker import asker
+from .asker import asker, visible_job
+from .submission import submit_text
 from .thelab import lab_clock
 
 _ASK = {
@@ -58,6 +59,17 @@ def buttons(user: User, job: Job) -> list[Button]:
         Button(verb, _ASK[verb] + (risk if verb in ("hold", "pause") else ""), verb in ("cancel", "abort", "halt"))
         for verb in shown
     ]
+
+
+@login_required
+@require_POST
+def again(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Submit the very same job once more, as a new one that is linked to it."""
+    old = visible_job(request, job_id)
+    new, problems = submit_text(asker(request), old.spec, old.project, request.POST.get("key", ""), rerun_of=old)
+    for problem in problems:
+        messages.error(request, str(problem), extra_tags="bad")
+    return redirect("job", job_id=new.pk if new is not None else old.pk)
 
 
 def _risk(job: Job) -> str:

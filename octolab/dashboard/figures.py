@@ -149,9 +149,10 @@ def timeline(
             f"{x(now_s):.1f}", top - 4, height - 4,
         )  # fmt: skip
     return format_html(
-        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="timeline">'
+        '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="{}" aria-label="timeline">'
         "{}{}{}</svg></div>",
-        width, height, grid, format_html_join("", "{}", ((part,) for part in drawn)), now_line,
+        width, height, "group" if any(bar.href for bar in bars) else "img", grid,
+        format_html_join("", "{}", ((part,) for part in drawn)), now_line,
     )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def _bar(bar: Bar, x: Callable[[float], float], y: float, row_height: float) -> 
         bar.css, f"{x(bar.start_s):.2f}", y + 4, f"{max(x(bar.end_s) - x(bar.start_s), 1.2):.2f}",
         row_height - 8, bar.title,
     )  # fmt: skip
-    return format_html('<a href="{}">{}</a>', bar.href, shape) if bar.href else shape
+    return format_html('<a href="{}" tabindex="-1">{}</a>', bar.href, shape) if bar.href else shape
 
 
 def chart(

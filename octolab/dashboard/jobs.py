@@ -167,11 +167,26 @@ def _status(request: HttpRequest, row: Job) -> dict[str, Any]:
     ]
     return {
         "buttons": buttons(asker(request), row),
+        "key": str(new_id()),
         "start": row.started_lab_s if row.started_lab_s is not None else row.predicted_start_lab_s,
         "finish": row.finished_lab_s if row.finished_lab_s is not None else row.predicted_finish_lab_s,
         "running": running,
+        "failed": _failed(row),
         "waits": row.steps.filter(state=StepState.WAITING, dormant=False).exclude(reason="").order_by("index")[:12],
     }
+
+
+def _failed(row: Job) -> list[dict[str, Any]]:
+    """Return the last steps that went wrong: what, with which sample, and why."""
+    wrong = row.steps.filter(state__in=[StepState.FAILED, StepState.ABORTED]).order_by("-ended_lab_s", "-index")
+    return [
+        {
+            "step": step,
+            "samples": [member.sample.name for member in step.members.all() if member.sample],
+            "why": step.reason or "; ".join(dict.fromkeys(m.error for m in step.members.all() if m.error)),
+        }
+        for step in wrong.prefetch_related("members__sample")[:6]
+    ]
 
 
 def _running_step(step: Step) -> dict[str, Any]:

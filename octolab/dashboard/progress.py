@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler import catalogue
 from scheduler.models import Job, Place, Step, StepMember
-from scheduler.states import StepState
+from scheduler.states import JOB_FINAL, StepState
 
 from . import words
 from .plan import extent
@@ -37,7 +37,7 @@ def samples_of(job: Job) -> list[dict[str, Any]]:
         if step.state in _UNDER_WAY:
             until_s = extent(step, now_s)[1] if step.started_lab_s is not None else None
             now.setdefault(member.sample_id, {"title": words.step(step), "until": until_s})
-        else:
+        elif job.state not in JOB_FINAL:
             after.setdefault(member.sample_id, {"title": words.step(step), "start": step.planned_start_lab_s})
     return [
         {"sample": one, "place": places.get(one.pk), "now": now.get(one.pk), "next": after.get(one.pk)}

@@ -17,7 +17,7 @@ from scheduler.models import Job
 from scheduler.services.jobs import IdempotencyConflict, LabNotReady, check_job, submit_job
 from scheduler.services.limits import OverLimit
 from scheduler.services.previews import predict
-from users.models import User
+from users.models import Project, User
 
 _FOLDER = Path(settings.BASE_DIR) / "octolab" / "examples"
 
@@ -75,10 +75,14 @@ def look_at(
     }, []
 
 
-def submit_text(user: User, document: str, project: str, key: str) -> tuple[Job | None, list[Problem]]:
+def submit_text(
+    user: User, document: str | dict[str, Any], project: Project | str, key: str, rerun_of: Job | None = None
+) -> tuple[Job | None, list[Problem]]:
     """Submit a document; return the job, or what is wrong. The key makes a second click harmless."""
     try:
-        job, _ = submit_job(user=user, document=document, project=project or None, idempotency_key=key)
+        job, _ = submit_job(
+            user=user, document=document, project=project or None, idempotency_key=key, rerun_of=rerun_of
+        )
     except JobRefused as refused:
         return None, list(refused.problems)
     except (LabNotReady, IdempotencyConflict, OverLimit) as error:

@@ -63,6 +63,10 @@ _LOOKS = """() => {
       }
     }
   }
+  for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+    if (field.hidden || field.labels?.length || field.hasAttribute("aria-label")) continue;
+    if (!field.hasAttribute("aria-labelledby")) found.add(`the field ${field.name || field.id} has no label`);
+  }
   if (!document.documentElement.lang) found.add("no language");
   for (const table of document.querySelectorAll("table:has(tr + tr)")) {
     if (table.querySelectorAll("td").length > 8 && !table.querySelector("th")) found.add("a table without headings");

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analysis import results
+from notifications.models import Notification
 from octolab.dashboard.thelab import the_lab
 from scheduler.models import Device, Interlock, Job, Leader, Manifest, Module, Request, Step, Task
 from tests.analysis import measured
@@ -371,3 +372,44 @@ def test_results_are_compared_as_far_as_they_may_be_seen(world: World, signed_in
     assert "1. one: A1" in shown
     assert "2. two: A2" in shown
     assert signed_in("owner").get("/jobs/compare").status_code == 200
+
+
+def test_a_job_is_done_again_by_those_who_may_submit_and_once_for_two_clicks(world: World, signed_in: Browser) -> None:
+    from modules.virtual import manifest
+
+    published = manifest({})
+    row = Manifest.objects.create(hash=published.hash(), document=published.model_dump(mode="json"))
+    for name in the_lab().modules:
+        Module.objects.create(pk=name, manifest=row)
+    name = next(iter(the_lab().modules))
+    document = {"name": "again and again", "workflow": [{"task": f"{name}.{published.tasks[0].name}"}]}
+    Job.objects.filter(pk=world.job.pk).update(spec=document)
+    address = reverse("job-again", args=[world.job.pk])
+    assert signed_in("outsider").post(address, {"key": "k"}).status_code == 404
+    assert signed_in("viewer").post(address, {"key": "k"}).status_code in (302, 403)
+    assert not Job.objects.filter(rerun_of=world.job).exists()
+    first, second = (signed_in("owner").post(address, {"key": "one click too many"}) for _ in range(2))
+    (new,) = Job.objects.filter(rerun_of=world.job)
+    assert first.headers["Location"] == second.headers["Location"] == reverse("job", args=[new.pk])
+
+
+def test_channels_say_how_the_last_message_fared_and_can_be_tested_by_their_owner(
+    world: World, signed_in: Browser
+) -> None:
+    client = signed_in("owner")
+    assert "none yet" in client.get("/account").content.decode()
+    address = reverse("account-channel-test", args=[world.channel.pk])
+    assert signed_in("outsider").post(address).status_code == 404
+    assert client.post(address).status_code == 302
+    (message,) = Notification.objects.filter(channel=world.channel)
+    assert message.event == "test"
+    assert "On its way" in client.get("/account").content.decode()
+    Notification.objects.update(gave_up_at=timezone.now(), error="nobody lives there")
+    assert "nobody lives there" in client.get("/account").content.decode()
+    wish = {
+        "name": "mine",
+        "url": "slack://aaaaaaaaa/bbbbbbbbb/cccccccccccccccccccccccc",
+        "events": ["failed", "asks_person"],
+    }
+    client.post("/account/channels", wish)
+    assert "failed, asks person" in client.get("/account").content.decode()

@@ -100,6 +100,9 @@ ANN = ("/", "/jobs", "/jobs?q=none", "/jobs/new", "/account", "/accounting", "/e
        *(f"/jobs/{{{state}}}" for state in (
            "awaiting_approval", "refused", "queued", "needs_operator", "running", "human", "failed", "cancelled",
            "paused", "held", "cancelling", "completed")))  # fmt: skip
+ON_A_PHONE = ("/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/what-if", "/samples/{sample}",
+              "/steps/{question}", "/jobs/{needs_operator}", "/jobs/{running}", "/jobs/{held}", "/jobs/{completed}",
+              "/jobs/compare?job={completed}")  # fmt: skip
 NOBODY = (
     "/login",
     "/account/signup/",
@@ -114,7 +117,7 @@ NOBODY = (
     ("name", "paths", "width", "scheme"),
     [
         ("ann", ANN, 1280, "light"),
-        ("ann", ANN, 390, "dark"),
+        ("ann", ON_A_PHONE, 390, "dark"),
         ("olga", ("/operator", "/", "/steps/{question}", "/estop"), 1280, "dark"),
         ("olga", ("/operator",), 390, "light"),
         ("ada", ("/admin", "/admin/audit"), 390, "light"),
@@ -172,6 +175,16 @@ def test_the_desk_says_what_moves_after_each_decision(window: Open) -> None:
     expect(asked).to_contain_text("Add a solution: 1200 µL of Citrate")
     expect(asked).to_contain_text("Batch synthesis: vial slot 1")
     expect(asked).to_contain_text("Add a solution: 1200 µL of H2O2 is next and moves Linear actuator, pumps")
+
+
+def test_a_failed_job_says_what_failed_and_why(window: Open, server: WebServer) -> None:
+    page = window("ann")
+    page.goto(f"/jobs/{server.people['failed']}")
+    status = page.locator("#job-status")
+    expect(status).to_contain_text("Measure the absorbance: prepare")
+    expect(status).to_contain_text("pipette: no answer within 2 s to the last command")
+    expect(page.locator("#job-results")).to_contain_text("Nothing was measured")
+    expect(page.locator("#job-samples tbody tr").first).to_contain_text("Vial storage 6.9")
 
 
 def test_the_audit_log_is_read_as_sentences(window: Open) -> None:

@@ -148,12 +148,14 @@ def test_invitations_that_are_wrong_old_or_useless_let_nobody_in(world: World) -
         invite("no address")
 
 
-@pytest.mark.parametrize("name", ["OWNER", "a b", "x/y", "<b>"])
+@pytest.mark.parametrize("name", ["OWNER", "a b", "x/y", "<b>", "..", ".x", "@owner", "\u043ewner", "owner\u200b"])
 def test_names_that_are_taken_or_none_are_refused(world: World, name: str) -> None:
     change_policy(sign_up="approval")
     before = User.objects.count()
     browser().post("/account/signup/", {**FORM, "username": name})
     assert User.objects.count() == before
+    with pytest.raises(services.AccountError):
+        services.create_user(name)
 
 
 def test_weak_passwords_are_refused() -> None:

@@ -265,6 +265,9 @@ def test_the_desk_shows_and_decides(ann: Person) -> None:
     assert not Job.objects.get().requests.exists()
     assert client.post(where, {"decision": "approve", "note": "fine"}).status_code == 302
     assert Job.objects.get().requests.get().verb == "approve"
+    Job.objects.update(state="running")
+    assert client.post(where, {"decision": "approve"}).status_code == 404, "no operator learns what others' jobs do"
+    Job.objects.update(state="awaiting_approval")
     outsider = Client()
     assert ann.user
     outsider.force_login(ann.user, backend="django.contrib.auth.backends.ModelBackend")

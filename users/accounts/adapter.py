@@ -13,11 +13,13 @@ from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from octolab.addresses import client_address
 from users.models import LabPolicy, User
+from users.services import AccountError, check_username
 
 from . import services
 from .models import Invitation
@@ -64,6 +66,15 @@ class AccountAdapter(DefaultAccountAdapter):
                 # The link came by this address.
                 self.stash_verified_email(request, user.email)
         return user
+
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        """Return the name if somebody may be called so."""
+        name: str = super().clean_username(username, shallow)
+        try:
+            check_username(name)
+        except AccountError as error:
+            raise ValidationError(str(error)) from error
+        return name
 
     def pre_login(self, request: HttpRequest, user: Any, **about: Any) -> HttpResponse | None:
         """Turn away who is not let in (yet).

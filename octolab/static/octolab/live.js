@@ -129,6 +129,13 @@
     for (const text of document.querySelectorAll(`[data-step-text="${CSS.escape(step)}"]`)) {
       if (message.text) text.textContent = message.text;
     }
+    for (const text of document.querySelectorAll(`[data-step-reading="${CSS.escape(step)}"]`)) {
+      const said = Object.entries(message.reading || {}).map(([name, value]) => {
+        const short = typeof value === "number" ? Number(value.toPrecision(5)) : value;
+        return `${name.replaceAll("_", " ")} ${short}`;
+      });
+      text.textContent = said.join(", ");
+    }
   };
 
   const connect = () => {
@@ -190,5 +197,7 @@
   setInterval(look, 1000);
   document.addEventListener("visibilitychange", look);
   window.addEventListener("offline", look);
+  // A page that the browser has kept for its Back button is the past.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   connect();
 })();
