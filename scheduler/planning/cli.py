@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from scheduler.planning import gantt
 from scheduler.planning.checker import check as check_plan
-from scheduler.planning.codec import DecodeError, dump_plan, load_plan
+from scheduler.planning.codec import DecodeError, dump_plan, from_data, load_plan
 from scheduler.planning.formats import READERS, FormatError, read
+from scheduler.planning.formats.text import read_text
 from scheduler.planning.limits import Limits
 from scheduler.planning.objective import ObjectiveName
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies import POLICIES, UnknownPolicyError, make_plan
 from scheduler.planning.problem import Problem, ProblemError
+from scheduler.planning.validate import validate
 
 PUBLIC_DATA = (Path("benchmarks"), Path("..") / "shared" / "benchmarks")
 """Where the public instances may lie, seen from the working directory."""
@@ -31,19 +36,31 @@ errors = Console(stderr=True)
 
 FileArgument = Annotated[Path, typer.Argument(help="Problem file; for slab a folder.", show_default=False)]
 FormatOption = Annotated[str, typer.Option("--format", help=" | ".join(READERS))]
-CopiesOption = Annotated[int, typer.Option(min=1, help="Repeat every job (S-LAB's xN).")]
+CopiesOption = Annotated[int, typer.Option(min=1, max=10_000, help="Repeat every job (S-LAB's xN).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 
-def _read(path: Path, form: str, copies: int) -> Problem:
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Say what is wrong with what was asked, in one line, and end with code 2."""
     try:
-        return read(path, form, copies)
-    except (FormatError, DecodeError) as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from error
+        yield
+    except (FormatError, DecodeError, ProblemError, UnknownPolicyError) as error:
+        _refuse(str(error), error)
     except OSError as error:
-        errors.print(f"[red]cannot read {path}: {error.strerror}[/red]")
-        raise typer.Exit(2) from error
+        _refuse(f"{error.filename or 'file'}: {error.strerror or error}", error)
+
+
+def _refuse(sentence: str, cause: Exception | None = None) -> NoReturn:
+    errors.print(Text(sentence, style="red"), soft_wrap=True)
+    raise typer.Exit(2) from cause
+
+
+def _limit(value: float | None) -> float | None:
+    """Accept a limit: a number of seconds or units of work, not negative."""
+    if value is not None and not 0 <= value < math.inf:
+        raise typer.BadParameter(f"{value} is no limit; it must be a number that is not negative")
+    return value
 
 
 def _objective(name: str) -> ObjectiveName:
@@ -53,8 +70,7 @@ def _objective(name: str) -> ObjectiveName:
         return "flow"
     if name == "lab":
         return "lab"
-    errors.print(f"[red]no objective is called {name!r}; there are makespan, flow and lab[/red]")
-    raise typer.Exit(2)
+    _refuse(f"no objective is called {name!r}; there are makespan, flow and lab")
 
 
 @app.command()
@@ -64,11 +80,11 @@ def solve(
     copies: CopiesOption = 1,
     policy: Annotated[str, typer.Option(help=" | ".join(POLICIES))] = "optimal",
     objective: Annotated[str, typer.Option(help="makespan | flow | lab")] = "",
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of wall time.")] = None,
-    cpu_limit: Annotated[float | None, typer.Option(help="Seconds of process time.")] = None,
-    deterministic_limit: Annotated[float | None, typer.Option(help="Units of counted work.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads of the solver.")] = 2,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of wall time.", callback=_limit)] = None,
+    cpu_limit: Annotated[float | None, typer.Option(help="Seconds of process time.", callback=_limit)] = None,
+    deterministic_limit: Annotated[float | None, typer.Option(help="Units of counted work.", callback=_limit)] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads of the solver.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Everything random follows from it.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,23 +93,22 @@ def solve(
     The default objective is makespan for the instance formats and lab for octolab's own. Exit code 1: no
     feasible plan was found.
     """
-    problem = _read(file, form, copies)
+    with _answered():
+        problem = read(file, form, copies)
     name = _objective(objective or ("lab" if form == "octolab" else "makespan"))
     limits = Limits(time_limit, cpu_limit, deterministic_limit, workers)
     if not limits.bounded:
         limits = Limits(wall=10.0, workers=workers)
     begin = time.perf_counter()
-    try:
+    with _answered():
         plan = _with_progress(
             lambda tell: make_plan(problem, policy, limits=limits, seed=seed, objective=name, progress=tell),
             quiet=as_json,
         )
-    except (ProblemError, UnknownPolicyError) as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from error
     seconds = time.perf_counter() - begin
     if out is not None:
-        out.write_text(dump_plan(plan), encoding="utf-8")
+        with _answered():
+            out.write_text(dump_plan(plan), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(answer(problem, plan, seconds)))
     else:
@@ -140,11 +155,11 @@ def _with_progress(run: Callable[[Callable[[float, Plan], None]], Plan], *, quie
 
 def _report(problem: Problem, plan: Plan, seconds: float) -> None:
     gap = "unknown" if plan.gap is None else f"{100 * plan.gap:.1f} %"
-    console.print(f"[bold]{problem.name or 'problem'}[/bold]: {plan.status} by {plan.method} in {seconds:.2f} s")
+    console.print(f"{problem.name or 'problem'}: {plan.status} by {plan.method} in {seconds:.2f} s", markup=False)
     console.print(f"{plan.objective_name} {plan.objective}, bound {plan.bound}, gap {gap}")
     for job, reason in plan.unplaced.items():
-        console.print(f"[red]job {job} has no place: {reason}[/red]")
-    console.print(gantt.text(problem, plan, console.width), highlight=False)
+        console.print(Text(f"job {job} has no place: {reason}", style="red"))
+    console.print(gantt.text(problem, plan, console.width), highlight=False, markup=False)
 
 
 @app.command()
@@ -156,8 +171,10 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a plan against its problem and name every violation. Exit code 1: the plan must not be used."""
-    problem = _read(file, form, copies)
-    plan = _plan(plan_file, problem)
+    with _answered():
+        problem = read(file, form, copies)
+        validate(problem)
+        plan = _plan(plan_file, problem)
     found = check_plan(problem, plan)
     hard = [violation for violation in found if violation.hard]
     if as_json:
@@ -165,37 +182,41 @@ def check(
         typer.echo(json.dumps({"valid": not hard, "makespan": plan.makespan, "violations": rows}))
     else:
         for violation in found:
-            console.print(f"[{'red' if violation.hard else 'yellow'}]{violation.kind}[/]: {violation}")
-        verdict = "[red]must not be used[/red]" if hard else "[green]keeps every rule[/green]"
-        console.print(f"{plan_file}: {verdict}; makespan {plan.makespan}")
+            style = "red" if violation.hard else "yellow"
+            console.print(Text.assemble((violation.kind, style), f": {violation}"))
+        verdict = ("must not be used", "red") if hard else ("keeps every rule", "green")
+        console.print(Text.assemble(f"{plan_file}: ", verdict, f"; makespan {plan.makespan}"))
     if hard:
         raise typer.Exit(1)
 
 
 def _plan(path: Path, problem: Problem | None = None) -> Plan:
     """Read a plan file, or the JSON answer of `solve` if the problem is at hand."""
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         data = json.loads(text)
         if problem is not None and isinstance(data, dict) and isinstance(data.get("starts"), list):
             return _plan_of_answer(problem, data)
         return load_plan(text)
-    except (DecodeError, json.JSONDecodeError) as error:
-        errors.print(f"[red]{path}: {error}[/red]")
-        raise typer.Exit(2) from error
-    except OSError as error:
-        errors.print(f"[red]cannot read {path}: {error.strerror}[/red]")
-        raise typer.Exit(2) from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is no plan: {error}") from error
 
 
 def _plan_of_answer(problem: Problem, data: dict[str, Any]) -> Plan:
+    steps = list(problem.steps())
+    rows = from_data(tuple[int | None, ...], data["starts"], "starts")
+    chosen = from_data(tuple[int | None, ...], data.get("modes"), "modes")
+    if not len(steps) == len(rows) == len(chosen):
+        raise ValueError(f"there are {len(steps)} steps, but {len(rows)} starts and {len(chosen)} modes")
     starts, ends, modes = {}, {}, {}
     fixed = {item.step: item for item in problem.fixed}
-    for step, start, mode in zip(problem.steps(), data["starts"], data["modes"], strict=True):
-        if start is not None and mode is not None:
-            starts[step.id], modes[step.id] = start, mode
-            length = step.modes[mode].duration
-            ends[step.id] = fixed[step.id].end if step.id in fixed else start + length
+    for step, start, mode in zip(steps, rows, chosen, strict=True):
+        if start is None or mode is None:
+            continue
+        if not 0 <= mode < len(step.modes):
+            raise ValueError(f"step {step.id} has no mode {mode}")
+        starts[step.id], modes[step.id] = start, mode
+        ends[step.id] = fixed[step.id].end if step.id in fixed else start + step.modes[mode].duration
     return Plan(starts, ends, modes)
 
 
@@ -208,13 +229,25 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Write a Gantt chart to this SVG file.")] = None,
 ) -> None:
     """Draw a plan in the terminal, and as SVG if asked."""
-    given = None if problem_file is None else _read(problem_file, form, copies)
-    plan = _plan(plan_file, given)
+    with _answered():
+        given = None if problem_file is None else read(problem_file, form, copies)
+        if given is not None:
+            validate(given)
+        plan = _plan(plan_file, given)
+        _drawable(plan, given)
     problem = given or gantt.stand_in(plan)
-    console.print(gantt.text(problem, plan, console.width), highlight=False)
+    console.print(gantt.text(problem, plan, console.width), highlight=False, markup=False)
     if svg is not None:
-        svg.write_text(gantt.svg(problem, plan), encoding="utf-8")
-        console.print(f"wrote {svg}")
+        with _answered():
+            svg.write_text(gantt.svg(problem, plan), encoding="utf-8")
+        console.print(f"wrote {svg}", markup=False)
+
+
+def _drawable(plan: Plan, problem: Problem | None) -> None:
+    modes = {step.id: len(step.modes) for step in problem.steps()} if problem else {}
+    for step, mode in plan.modes.items():
+        if not 0 <= mode < modes.get(step, mode + 1):
+            raise FormatError(f"step {step} has no mode {mode}")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
 from scheduler.planning.plan import Plan
-from scheduler.planning.problem import Problem
+from scheduler.planning.problem import LARGEST, Problem
 
 SCHEMA_VERSION = 1
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def from_data(cls: Any, data: Any, path: str = "") -> Any:
             return None
         return from_data(next(arg for arg in args if arg is not type(None)), data, path)
     if origin is Literal:
-        if data not in args:
+        if not isinstance(data, str) or data not in args:
             raise DecodeError(f"{path}: expected one of {', '.join(map(repr, args))}")
         return data
     if origin is not None and issubclass(origin, Mapping):
@@ -107,6 +107,10 @@ def _decode_scalar(cls: Any, data: Any, path: str) -> Any:
         return float(data)
     if (isinstance(data, bool) and cls is not bool) or not isinstance(data, cls):
         raise DecodeError(f"{path}: expected {cls.__name__}, got {type(data).__name__}")
+    if cls is int and abs(data) > LARGEST:
+        raise DecodeError(f"{path}: {data} is too large, the greatest whole number is {LARGEST}")
+    if cls is str and not data.isascii() and any("\ud800" <= letter <= "\udfff" for letter in data):
+        raise DecodeError(f"{path}: {data!r} is not text")
     return data
 
 
@@ -128,6 +132,8 @@ def dump_plan(plan: Plan) -> str:
 def load_plan(text: str) -> Plan:
     """Read a plan from JSON text."""
     plan = _load(Plan, text)
+    for step in plan.starts.keys() ^ plan.ends.keys():
+        raise DecodeError(f"step {step} has a {'start and no end' if step in plan.starts else 'end and no start'}")
     return dataclasses.replace(plan, objective=tuple(plan.objective))
 
 
@@ -136,6 +142,8 @@ def _load(cls: type[T], text: str) -> T:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise DecodeError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise DecodeError("not understood: nested too deeply") from error
     if not isinstance(data, dict):
         raise DecodeError(f"{cls.__name__}: expected an object")
     version = data.pop("schema_version", SCHEMA_VERSION)

@@ -90,7 +90,7 @@ def text(problem: Problem, plan: Plan, width: int = 100) -> str:
         line = ["."] * cells
         for start, end, _, job in work:
             first = start * cells // last
-            for at in range(first, min(cells, max(first + 1, -(-end * cells // last)))):
+            for at in range(max(0, first), min(cells, max(first + 1, -(-end * cells // last)))):
                 line[at] = letter[job]
         lines.append(f"{name:>{label}}  {''.join(line)}")
     lines.append(f"{'':>{label}}  0{say_duration(last, problem.tick):>{cells - 1}}")

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from scheduler.planning.bounds import lower_bound
 from scheduler.planning.checker import hard_violations
@@ -38,6 +38,10 @@ NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 TINY_SHOP, SMALL_SHOP = 120, 240
 """Up to this many steps a shop is first given to the solver as a whole."""
+ALONE_SHARE, AROUND_SHARE = 0.45, 0.75
+"""Shares of what is left of the effort at the whole of a few jobs' flow. One light thread often proves within a third
+of a second what several take seconds for, but where it fails, it fails for good; then the solver looks around the
+best plan, and only then at everything."""
 FIRST_SHARE = 0.15
 """Share of the effort for a first try of the whole shop; what remains after the slices goes to it too."""
 NEAR_PROOF = 0.04
@@ -53,6 +57,15 @@ PART_WORK = 1.0
 """Effort for one neighbourhood, about a second of one thread."""
 SLACK = 0.25
 """How far beyond the incumbent's makespan a plan with less flow may reach in a neighbourhood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the solver goes about it without presolve and relaxations: with how many threads at most, and whether it
+    only looks around the best plan."""
+
+    workers: int = 1 << 10
+    around: bool = False
 
 
 class Improver:
@@ -104,7 +117,10 @@ class Improver:
     def _refine(self) -> None:
         shop = Shop.of(self.problem) if self.name == "makespan" and not self.best.objective[1] else None
         small = self.decided <= (SMALL_SHOP if shop else WHOLE_STEPS)
-        if small:
+        if small and self.name != "makespan":
+            self._whole(ALONE_SHARE, Way(workers=1))
+            self._whole(AROUND_SHARE, Way(around=True))
+        elif small:
             self._whole(self._first_share(shop))
         elif len(self.movable) > NEAR_JOBS and self.name != "makespan":
             self._near(0.2)
@@ -155,8 +171,10 @@ class Improver:
 
     # --- the whole problem
 
-    def _whole(self, share: float) -> None:
+    def _whole(self, share: float, way: Way | None = None) -> None:
         """Minimise windows, then time, then makespan, then churn, each within what was reached before."""
+        if self.over():
+            return
         with self.stage(share):
             exact = self.best.objective[1] == 0
             if not exact:
@@ -168,11 +186,11 @@ class Improver:
             value = self._time(model)
             if self.name != "makespan" and self.best.objective[1] == 0:
                 model.cp.add(value >= self.bound)
-            exact = self._minimise(model, value, 0.9, bounds=True) and exact
-            if self.name != "makespan" and not self.over():
+            exact = self._minimise(model, value, 0.9, way, bounds=True) and exact
+            if self.name != "makespan" and (exact or way is None) and not self.over():
                 model = self._bounded()
                 model.cp.add(self._time(model) <= self.best.objective[2])
-                self._minimise(model, model.makespan(), 0.6)
+                self._minimise(model, model.makespan(), 0.6, way)
             if self.best.objective[4:] > (0,) and not self.over():
                 self._calm()
             self.proven = exact
@@ -210,9 +228,15 @@ class Improver:
     def _time(self, model: ScheduleModel) -> Expression:
         return model.makespan() if self.name == "makespan" else model.flow(self.name)
 
-    def _minimise(self, model: ScheduleModel, value: Expression, share: float, *, bounds: bool = False) -> bool:
+    def _minimise(
+        self, model: ScheduleModel, value: Expression, share: float, way: Way | None = None, *, bounds: bool = False
+    ) -> bool:
         """Run one stage; return whether it was solved to the end."""
-        answer, spans = model.minimise(value, self.effort(share), self.offer)
+        effort = self.effort(share)
+        if way is not None:
+            workers = min(effort.workers, way.workers)
+            effort = replace(effort, light=True, workers=workers, around=way.around)
+        answer, spans = model.minimise(value, effort, self.offer)
         self._count(answer)
         self.offer(spans)
         if bounds and answer.bound is not None:

@@ -91,7 +91,7 @@ def earliest_starts(
     for arc in arcs:
         out[arc.tail].append(arc)
     via: dict[str, Arc] = {}
-    updates = dict.fromkeys(start, 0)
+    turns = dict.fromkeys(start, 0)
     queue, queued = deque(start), set(start)
     while queue:
         tail = queue.popleft()
@@ -100,10 +100,11 @@ def earliest_starts(
             if start[tail] + arc.length > start[arc.head]:
                 start[arc.head] = start[tail] + arc.length
                 via[arc.head] = arc
-                updates[arc.head] += 1
-                if updates[arc.head] > len(start):
-                    _raise_cycle(arc.head, via)
                 if arc.head not in queued:
+                    # Without a cycle nobody waits its turn more often than there are steps, however often it is raised.
+                    turns[arc.head] += 1
+                    if turns[arc.head] > len(start):
+                        _raise_cycle(arc.head, via)
                     queue.append(arc.head)
                     queued.add(arc.head)
     return start

@@ -19,6 +19,9 @@ from typing import Literal
 Point = Literal["start", "end"]
 FixedState = Literal["running", "frozen", "completed"]
 
+LARGEST = 2**53
+"""No number of a problem is larger: up to here whole numbers are exact for everybody who reads JSON."""
+
 
 class ProblemError(ValueError):
     """A problem that contradicts itself; `reasons` holds one sentence for each contradiction."""

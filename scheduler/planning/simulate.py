@@ -1,8 +1,9 @@
 """A laboratory in fast motion: arrivals that nobody knew of, work that runs early or late, devices that fail.
 
 The simulation holds a `LiveTable`, as the scheduler process does, and asks a policy for better plans. Steps
-start when the plan in force says so; how long they really take is drawn when they start and told to the table
-only as it shows: a step that should have ended is extended again and again until it does.
+start when the plan in force says so, and follow what ends early; how long they really take is drawn when they
+start and told to the table only as it shows: a step that should have ended is extended again and again until it
+does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from scheduler.planning.forward import bring_forward
 from scheduler.planning.limits import Limits
 from scheduler.planning.live import LiveTable
 from scheduler.planning.objective import Objective, ObjectiveName
@@ -115,6 +117,8 @@ class Simulation:
         self.outcome = Outcome()
         self.events: list[tuple[int, int, str]] = []
         self.real_end: dict[str, int] = {}
+        self.awaited: dict[str, int] = {}
+        self.early = False
         self.left: dict[str, int] = {}
         self.steps: dict[str, Step] = {}
         self.seen_breaches: set[Lag] = set()
@@ -169,9 +173,11 @@ class Simulation:
                 # Late: nobody knows how long it will take, so expect a little more.
                 length = self.steps[name].modes[self.outcome.modes[name]].duration
                 expected = now + max(1, length // 10)
-                self.live.extend(name, min(expected, end) if end - now <= 1 else expected)
+                self.awaited[name] = min(expected, end) if end - now <= 1 else expected
+                self.live.extend(name, self.awaited[name])
                 heapq.heappush(self.events, (min(expected, end), 0, name))
                 continue
+            self.early = self.early or now < self.awaited[name]
             self.live.complete(name, now)
             self.outcome.ends[name] = now
             job = self.live.job_of(name)
@@ -196,6 +202,16 @@ class Simulation:
             self._improve(self.limits)
         if arrived and self.policy is not None and self.outcome.repairs and self.live.dirty:
             self.live.repair()
+        if self.early:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Let everything follow what ended early: the plan's order counts, not its clock."""
+        self.early = False
+        problem, plan = self.live.problem(), self.live.plan()
+        spans = bring_forward(problem, plan)
+        if spans is not None and spans[0] != plan.starts:
+            self.live.adopt(Plan(*spans, version=plan.version))
 
     def _new_breaches(self) -> list[Lag]:
         """Return the windows that the plan in force breaks and no earlier plan broke."""
@@ -246,6 +262,7 @@ class Simulation:
         end = now + self._real_length(step, mode)
         self.real_end[name] = end
         self.outcome.starts[name], self.outcome.modes[name] = now, mode
+        self.awaited[name] = now + length
         self.live.pin(name, now, now + length, "running", mode)
         heapq.heappush(self.events, (min(end, now + length), 0, name))
 

@@ -25,7 +25,8 @@ LIGHT: dict[str, Any] = {
     "cp_model_probing_level": 0,
     "symmetry_level": 0,
 }
-"""For small models that are solved by the hundred: presolve and relaxations cost more than they bring."""
+"""For small models, and for flows that are to be shortened within a second: presolve and relaxations cost more than
+they bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Effort:
         Polled; true ends the call with what there is.
     light
         Spare presolve and relaxations.
+    around
+        Only look around the best solution (large-neighbourhood search): nothing is proven.
     """
 
     wall_s: float | None = None
@@ -54,6 +57,7 @@ class Effort:
     seed: int = 0
     stop: Callable[[], bool] | None = None
     light: bool = False
+    around: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,11 @@ def solve(
     if effort.light:
         for name, value in LIGHT.items():
             setattr(parameters, name, value)
+    if effort.around:
+        parameters.use_lns_only = True
+        if parameters.num_workers == 1:
+            # One worker alone would only dive; two that take turns are as reproducible as one.
+            parameters.num_workers, parameters.interleave_search = 2, True
     with _stopping(solver, effort.stop):
         status = STATUS.get(solver.solve(model, _Listener(tell) if tell else None), "unknown")
     response = solver.response_proto

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from scheduler.planning.digest import safe_horizon
 from scheduler.planning.problem import Index, Job, Mode, Problem, ProblemError, Step, all_lags
+
+LARGEST_COST = 2**62
+"""What the solver counts with ends at twice that."""
+COST_FACTOR = 8
+"""So many times longer than its flow can a job's cost be, with guard and tardiness and over a long horizon."""
 
 
 def validate(problem: Problem) -> None:
@@ -16,24 +23,31 @@ def validate(problem: Problem) -> None:
         With one sentence for each contradiction. Whether the problem can be *solved* is another question, see
         `scheduler.planning.infeasible`.
     """
-    reasons = list(problems_of(problem))
+    reasons = list(problems_of(problem)) or list(_too_large(problem))
     if reasons:
         raise ProblemError(reasons)
+
+
+def _too_large(problem: Problem) -> Iterator[str]:
+    """Yield a sentence if a plan's cost could be a number that no solver can count with."""
+    times = [problem.now, *(time for job in problem.jobs for time in (job.release, job.due or 0, job.deadline or 0))]
+    longest = safe_horizon(problem) + max(map(abs, times))
+    costs = [lag.cost for lag in all_lags(problem) if lag.cost]
+    heaviest = max(sum(job.weight for job in problem.jobs), sum(costs), 1)
+    if COST_FACTOR * longest * heaviest > LARGEST_COST:
+        yield (
+            f"with times of up to {longest} ticks and weights or costs of {heaviest} together, plans cannot be "
+            f"compared exactly; use longer ticks or smaller weights"
+        )
 
 
 def problems_of(problem: Problem) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with the form of `problem`."""
     index = problem.index()
     yield from _ids(problem)
-    if problem.tick <= 0:
-        yield f"the tick is {problem.tick} s; it must be positive"
-    for device in problem.devices:
-        for blocked in device.blocked:
-            if blocked.end < blocked.start:
-                yield f"device {device.id} is blocked from {blocked.start} to {blocked.end}, which is before"
-    for resource in problem.resources:
-        if resource.capacity < 0:
-            yield f"resource {resource.id} has the negative capacity {resource.capacity}"
+    if not 0 < problem.tick < math.inf:
+        yield f"the tick is {problem.tick} s; it must be positive and finite"
+    yield from _lab(problem)
     for job in problem.jobs:
         yield from _job(index, job)
     for lag in all_lags(problem):
@@ -43,13 +57,46 @@ def problems_of(problem: Problem) -> Iterator[str]:
         elif lag.min is not None and lag.max is not None and lag.min > lag.max:
             names = f"{lag.first} and {lag.second}"
             yield f"between {names} the least wait {lag.min} exceeds the greatest {lag.max}"
-    for fixed in problem.fixed:
+        if lag.cost is not None and lag.cost < 0:
+            yield f"the window between {lag.first} and {lag.second} has the negative cost {lag.cost}"
+    yield from _fixed(index)
+
+
+def _fixed(index: Index) -> Iterator[str]:
+    seen: set[str] = set()
+    for fixed in index.problem.fixed:
+        if fixed.step in seen:
+            yield f"step {fixed.step} is fixed twice"
+        seen.add(fixed.step)
         if fixed.step not in index.step:
             yield f"the fixed step {fixed.step} does not exist"
         elif not 0 <= fixed.mode < len(index.step[fixed.step].modes):
             yield f"the fixed step {fixed.step} names mode {fixed.mode}, which it does not have"
         elif fixed.end < fixed.start:
             yield f"the fixed step {fixed.step} ends before it starts"
+
+
+def _lab(problem: Problem) -> Iterator[str]:
+    for device in problem.devices:
+        if device.batch < 1:
+            yield f"device {device.id} takes batches of {device.batch}; it must be at least 1"
+        for blocked in device.blocked:
+            if blocked.end < blocked.start:
+                yield f"device {device.id} is blocked from {blocked.start} to {blocked.end}, which is before"
+        for setup in device.setups:
+            if setup.duration < 0:
+                yield f"device {device.id} has a setup of {setup.duration} ticks"
+    for resource in problem.resources:
+        if resource.capacity < 0:
+            yield f"resource {resource.id} has the negative capacity {resource.capacity}"
+        for outage in resource.outages:
+            if outage.end < outage.start:
+                yield f"resource {resource.id} is missing from {outage.start} to {outage.end}, which is before"
+            if outage.quantity < 0:
+                yield f"of resource {resource.id} the negative quantity {outage.quantity} is missing"
+    for stock in problem.stocks:
+        if any(refill.quantity < 0 for refill in stock.refills):
+            yield f"stock {stock.id} has a delivery with a negative quantity"
 
 
 def _ids(problem: Problem) -> Iterator[str]:
@@ -68,11 +115,14 @@ def _ids(problem: Problem) -> Iterator[str]:
 
 
 def _job(index: Index, job: Job) -> Iterator[str]:
-    if job.weight < 0:
-        yield f"job {job.id} has the negative weight {job.weight}"
+    if job.weight < 1:
+        yield f"job {job.id} has the weight {job.weight}; it must be positive"
     own = {step.id for step in job.steps()}
     for step in job.steps():
         yield from _step(index, step)
+    for hold in job.holds:
+        if hold.quantity < 0:
+            yield f"job {job.id} holds the negative quantity {hold.quantity} of {hold.resource}"
     holds = [(hold.resource, hold.first, hold.last, True) for hold in job.holds]
     holds += [(setting.device, setting.first, setting.last, False) for setting in job.settings]
     for thing, first, last, exclusive in holds:
@@ -94,6 +144,10 @@ def _step(index: Index, step: Step) -> Iterator[str]:
         yield f"step {step.id} asks for a negative gap; use a lag to let steps overlap"
     if step.max_gap is not None and step.max_gap < step.min_gap:
         yield f"step {step.id} asks for a gap of at least {step.min_gap} and at most {step.max_gap}"
+    if step.gap_cost is not None and step.gap_cost < 0:
+        yield f"the gap after step {step.id} has the negative cost {step.gap_cost}"
+    if step.batch_size < 1:
+        yield f"step {step.id} has the batch size {step.batch_size}; it must be at least 1"
     for mode in step.modes:
         yield from _mode(index, step, mode)
     for draw in step.draws:

@@ -12,6 +12,7 @@ from scheduler.planning import gantt
 from scheduler.planning.cli import app
 from scheduler.planning.codec import dump_problem
 from scheduler.planning.policies import make_plan
+from scheduler.planning.problem import Device, Problem
 
 from .factory import job, kitchen_sink, step
 
@@ -71,8 +72,6 @@ def test_solve_writes_a_plan_that_show_draws(run, shop, tmp_path):
 
 
 def test_the_exit_code_says_that_nothing_feasible_was_found(run, tmp_path):
-    from scheduler.planning.problem import Problem
-
     path = tmp_path / "p.json"
     path.write_text(dump_problem(Problem((job("a", step("s", 5), deadline=3),))))
     done = run("solve", path, "--policy", "masking", "--deterministic-limit", "0.01", "--json")
@@ -89,12 +88,52 @@ def test_the_exit_code_says_that_nothing_feasible_was_found(run, tmp_path):
         ("solve", "shop", "--format", "jsp", "--objective", "beauty"),
         ("solve", "shop", "--format", "psplib"),
         ("check", "shop", "nowhere.json", "--format", "jsp"),
+        ("check", "shop", "shop", "--format", "jsp"),
+        ("solve", "shop", "--format", "jsp", "--cpu-limit", "nan"),
+        ("solve", "shop", "--format", "jsp", "--time-limit", "-1"),
+        ("solve", "shop", "--format", "jsp", "--seed", "99999999999999999999"),
+        ("solve", "shop", "--format", "jsp", "--deterministic-limit", "0.01", "--out", "/nowhere/plan.json"),
     ],
 )
 def test_wrong_words_are_answered_not_traced(run, shop, words):
     done = run(*(shop if word == "shop" else word for word in words))
     assert done.exit_code == 2, done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        '{"starts": [0], "modes": [0]}',
+        '{"starts": ["0", 1, 2, 3], "modes": [0, 0, 0, 0]}',
+        '{"starts": [0, 3, 0, 3], "modes": [0, 0, 0, 9]}',
+        '{"starts": {"0": 1}, "ends": {}, "modes": {}}',
+        "null",
+    ],
+)
+def test_what_is_no_plan_is_said_not_traced(run, shop, tmp_path, plan):
+    path = tmp_path / "plan.json"
+    path.write_text(plan)
+    for done in (
+        run("check", shop, path, "--format", "jsp"),
+        run("show", path, "--problem", shop, "--format", "jsp"),
+        run("show", path),
+    ):
+        assert done.exit_code == 2, done.output
+        assert "is no plan" in done.output
+
+
+def test_names_that_look_like_markup_are_only_names(run, tmp_path):
+    path, plan = tmp_path / "p.json", tmp_path / "plan.json"
+    path.write_text(dump_problem(Problem((job("[/bold]", step("[red]s", 5, "[/d]"), deadline=3),), (Device("[/d]"),))))
+    done = run("solve", path, "--policy", "masking", "--deterministic-limit", "0.01", "--out", plan)
+    assert done.exit_code == 1
+    assert "[/d]" in done.output
+    checked = run("check", path, plan)
+    assert checked.exit_code == 1
+    assert "[red]s" in checked.output
+    path.write_text(dump_problem(Problem((job("a", step("s", 5, "[/d]")),))))
+    assert "[/d]" in run("solve", path).output
 
 
 def test_bench_lists_its_suites(run):

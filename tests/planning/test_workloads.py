@@ -12,10 +12,13 @@ from scheduler.planning.bounds import flow_bound, makespan_bound
 from scheduler.planning.checker import check
 from scheduler.planning.limits import Limits
 from scheduler.planning.policies import make_plan
+from scheduler.planning.problem import Device, Problem
 from scheduler.planning.simulate import Disturbance, Simulation, soften
 from scheduler.planning.workloads.generator import make_load
 from scheduler.planning.workloads.octopus import experiment_a, experiment_b
 from scheduler.planning.workloads.octopus_replay import Replay, first_come, sum_flow_hours
+
+from .factory import job, step
 
 DATA = Path(__file__).parent / "data" / "octopus-experiments.json"
 
@@ -110,3 +113,13 @@ def test_shared_benchmarks_are_the_copy(octopus):
     if not folder:
         pytest.skip("OCTOLAB_BENCHMARKS is not set")
     assert json.loads((Path(folder) / "octopus-experiments.json").read_text()) == octopus
+
+
+def test_what_follows_a_step_that_ends_early_follows_at_once():
+    problem = Problem((job("a", step("one", 100, "x"), step("two", 100, "y")),), (Device("x"), Device("y")))
+    ends = set()
+    for seed in range(5):
+        outcome = Simulation(problem, None, disturbance=Disturbance(sigma=0.3), seed=seed).run()
+        assert outcome.starts["two"] == outcome.ends["one"]
+        ends.add(outcome.ends["one"])
+    assert min(ends) < 100 < max(ends)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scheduler.planning.codec import load_problem
 from scheduler.planning.formats import jobshop, projects, slab
+from scheduler.planning.formats.text import read_text
 from scheduler.planning.problem import Problem
 
 
@@ -20,7 +21,7 @@ class FormatError(ValueError):
 
 
 def _octolab(path: Path) -> Problem:
-    return load_problem(path.read_text(encoding="utf-8"))
+    return load_problem(read_text(path))
 
 
 READERS: dict[str, Callable[[Path], Problem]] = {
@@ -57,8 +58,6 @@ def read(path: str | Path, form: str = "octolab", copies: int = 1) -> Problem:
         raise FormatError(f"no format is called {form!r}; there are {', '.join(sorted(READERS))}")
     try:
         problem = READERS[form](Path(path))
-    except (IndexError, KeyError, StopIteration) as error:
-        raise FormatError(f"{path} is not a {form} file: {error!r}") from error
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
     return slab.multiply(problem, copies) if copies > 1 else problem

@@ -8,8 +8,9 @@ project is tied together by maximum lags.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 from scheduler.planning.limits import Clock
 from scheduler.planning.network import alone
@@ -29,6 +30,8 @@ from scheduler.planning.table import UNPLACED, MaskingTable, say_refusal
 
 FIRST_PART = 0.5
 """Share of the limit for whole groups; the rest goes to single units."""
+ALL_ORDERS = 4
+"""Up to so many jobs are listed in every order."""
 MOST_LISTED = 600
 """Up to this many steps a flow is also dispatched step by step: beyond, one list costs too much to repair."""
 
@@ -44,6 +47,7 @@ def plan(request: Request, *, tight: bool = True) -> Plan:
         return judge(request, ({}, {}, {}), "masking")
     starts = [_start(request, arrange, clock) for arrange in _arrangements(request)]
     start = min(starts, key=lambda candidate: candidate.cost)
+    clock.better()
     if request.limits.bounded:
         listed = any(len(group.units) > 1 for group in start.groups)
         _search(request, start, incumbent, FIRST_PART if listed else 1.0)
@@ -220,7 +224,19 @@ def _dispatched(request: Request, table: MaskingTable, groups: list[Group]) -> l
     weight = [max(1, job.weight) for job in request.problem.jobs]
     rank = [-left[group.job] // weight[group.job] for group in groups]
     orders.append(dispatch_order(table, groups, rank))
+    # What a window ties to something that has begun cannot wait for anybody.
+    urgent = [any(table.units[other].pinned is not None for other, _, _ in table.units[g.units[0]].hi) for g in groups]
+    orders.append(sorted(orders[-1], key=lambda n: not urgent[n]))
+    orders.extend(_by_job(groups, left, urgent))
     return orders
+
+
+def _by_job(groups: list[Group], left: list[int], urgent: list[bool]) -> Iterator[Sequence[int]]:
+    """Yield orders of single units by job, urgent ones first: every order of a few jobs, the shortest of many first."""
+    jobs = sorted({group.job for group in groups}, key=lambda job: left[job])
+    for order in permutations(jobs) if len(jobs) <= ALL_ORDERS else [jobs]:
+        place = {job: n for n, job in enumerate(order)}
+        yield sorted(range(len(groups)), key=lambda n: (not urgent[n], place[groups[n].job], n))
 
 
 def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
@@ -229,8 +245,9 @@ def _busiest_work(table: MaskingTable, groups: list[Group]) -> list[int]:
     for group in groups:
         own: dict[int, int] = {}
         for index in group.units:
-            for number, _, length in table.units[index].variants[0].unary:
-                own[number] = own.get(number, 0) + length
+            for variant in table.units[index].variants[:1]:
+                for number, _, length in variant.unary:
+                    own[number] = own.get(number, 0) + length
         work.append(own)
     total: dict[int, int] = {}
     for own in work:

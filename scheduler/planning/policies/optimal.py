@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from scheduler.planning.improve import Improver
+from scheduler.planning.improve import WHOLE_STEPS, Improver
 from scheduler.planning.limits import PLACEMENTS_PER_UNIT, Clock, Limits
 from scheduler.planning.plan import Plan
 from scheduler.planning.policies import masking
@@ -19,7 +19,7 @@ Progress = Callable[[float, Plan], None]
 
 DEFAULT = Limits(deterministic=2.0)
 """What an unlimited request gets."""
-FLOW_SHARE, MAKESPAN_SHARE = 0.2, 0.05
+FLOW_SHARE, SMALL_FLOW_SHARE, MAKESPAN_SHARE = 0.2, 0.1, 0.05
 MASKING_STEP = 0.005
 """Share of the limits for the order search that the solver starts from, and its most for each step, in
 seconds or units of counted work. Its orders of jobs are good at flows, dispatching at makespans."""
@@ -33,13 +33,18 @@ def plan(request: Request) -> Plan:
         request = replace(request, limits=limits)
     clock = Clock(limits)
     fixed = {item.step for item in request.problem.fixed}
-    most = MASKING_STEP * sum(step.id not in fixed for step in request.problem.steps())
-    share = MAKESPAN_SHARE if request.objective == "makespan" else FLOW_SHARE
-    part = _part(limits, share, most)
+    steps = sum(step.id not in fixed for step in request.problem.steps())
+    share = MAKESPAN_SHARE if request.objective == "makespan" else _flow_share(steps)
+    part = _part(limits, share, MASKING_STEP * steps)
     start = masking.plan(replace(request, limits=part, progress=_scaled(request.progress, share)), tight=False)
     if part.deterministic is not None:
         clock.work = int(part.deterministic * PLACEMENTS_PER_UNIT)
     return Improver(request, start, clock).run()
+
+
+def _flow_share(steps: int) -> float:
+    """Return the share of the order search: while the solver takes on the whole it needs no good start."""
+    return SMALL_FLOW_SHARE if steps <= WHOLE_STEPS else FLOW_SHARE
 
 
 def _scaled(progress: Progress | None, share: float) -> Progress | None:
