@@ -230,7 +230,7 @@ def test_sessions_are_listed_and_ended(window: Open) -> None:
     for page in (here, there):
         sign_in(page, "ann")
         page.goto("/account")
-        expect(page.get_by_role("heading", name="ann")).to_be_visible()
+        expect(page.get_by_role("heading", name="ann", exact=True)).to_be_visible()
     here.get_by_role("link", name="Sessions", exact=True).click()
     expect(here.locator("tbody tr")).not_to_have_count(1)
     picture(here, "sessions")
