@@ -120,7 +120,8 @@ def code(secret: str) -> str:
 
 PUBLIC = ("/login", "/account/signup/", "/account/password/reset/", "/account/password/reset/done/", "/invitation/none",
           "/account/inactive/", "/account/confirm-email/", "/nothing")  # fmt: skip
-EVERYBODY_S = ("/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/account/2fa/", "/account/sessions/",
+EVERYBODY_S = ("/asked", "/jobs/compare?job={job}",
+               "/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/account/2fa/", "/account/sessions/",
                "/account/email/", "/account/password/change/", "/account/2fa/totp/activate/",
                "/account/2fa/webauthn/", "/account/2fa/webauthn/add/", "/account/3rdparty/",
                "/account/reauthenticate/", "/account/logout/", "/jobs/{job}", "/nothing")  # fmt: skip
