@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 
 class Headers:
-    """Set the content security policy, and forbid browsers and proxies to keep what the API says."""
+    """Tell browsers what pages may do, who may embed what is sent, and that nobody keeps what the API says."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -18,6 +18,7 @@ class Headers:
         """Serve the request."""
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", settings.CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
         if request.path_info.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")

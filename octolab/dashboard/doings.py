@@ -74,40 +74,56 @@ def doings(user: Any) -> tuple[dict[str, Hands], list[Doing]]:
     attended = Step.objects.filter(action__isnull=False, dormant=False)
     busy = attended.filter(state__in=BUSY).order_by("started_lab_s", "planned_start_lab_s")
     planned = attended.filter(state=StepState.WAITING, planned_start_lab_s__isnull=False)
-    seen = _told([*busy, *planned.order_by("planned_start_lab_s")[:_HORIZON_STEPS]], user, now_s)
-    hands: dict[str, Hands] = {}
-    for doing in seen:
-        for device in doing.uses:
-            of = hands.setdefault(device, Hands())
-            if doing.state != StepState.WAITING:
-                of.now = of.now or doing
-            else:
-                of.next = of.next or doing
-    soon = [one for one in seen if one.moves and one.state not in STANDS_STILL]
-    soon.sort(key=lambda one: (not one.begun, one.start_lab_s))
-    return hands, [one for one in soon if one.start_lab_s <= now_s + SOON_REAL_S * clock.scale][:MOST_SOON]
+    steps = [*busy, *planned.order_by("planned_start_lab_s")[:_HORIZON_STEPS]]
+    now, after = _by_device(steps)
+    soon = [step for step in steps if _moves_soon(step, now_s + SOON_REAL_S * clock.scale)]
+    soon.sort(key=lambda step: (step.state == StepState.WAITING, step.planned_start_lab_s or 0.0))
+    chosen = {step.pk: step for step in (*now.values(), *after.values(), *soon[:MOST_SOON])}
+    told = _told(chosen.values(), user, now_s)
+    hands = {
+        device: Hands(
+            told[now[device].pk] if device in now else None, told[after[device].pk] if device in after else None
+        )
+        for device in now.keys() | after.keys()
+    }
+    return hands, [told[step.pk] for step in soon[:MOST_SOON]]
 
 
-def _told(steps: Iterable[Step], user: Any, now_s: float) -> list[Doing]:
+def _by_device(steps: Iterable[Step]) -> tuple[dict[str, Step], dict[str, Step]]:
+    """Return each device's present step, and the first that is planned for it."""
+    now: dict[str, Step] = {}
+    after: dict[str, Step] = {}
+    for step in steps:
+        for device in step.devices:
+            (after if step.state == StepState.WAITING else now).setdefault(device, step)
+    return now, after
+
+
+def _moves_soon(step: Step, until_s: float) -> bool:
+    if step.state in STANDS_STILL or "use" not in step.devices.values():
+        return False
+    return step.state != StepState.WAITING or (step.planned_start_lab_s or 0.0) <= until_s
+
+
+def _told(steps: Iterable[Step], user: Any, now_s: float) -> dict[UUID, Doing]:
+    """Return step id → what one user may know of it."""
     steps = list(steps)
     ids = {step.job_id for step in steps}
     mine = dict(Job.objects.visible_to(user).filter(id__in=ids).values_list("id", "name"))
     named = dict(Job.objects.filter(id__in=ids, project__shows_names=True).values_list("id", "name"))
-    told = []
+    told = {}
     for step in steps:
         known = step.job_id in mine
         start_s, until_s = extent(step, now_s)
-        told.append(
-            Doing(
-                words.step(step) if known else "busy",
-                mine.get(step.job_id) or named.get(step.job_id, ""),
-                step.job_id if known else None,
-                step.state,
-                step.devices,
-                max(start_s, now_s) if step.started_lab_s is None else start_s,
-                until_s,
-                step.person,
-                words.used(step),
-            )
+        told[step.pk] = Doing(
+            words.step(step) if known else "busy",
+            mine.get(step.job_id) or named.get(step.job_id, ""),
+            step.job_id if known else None,
+            step.state,
+            step.devices,
+            max(start_s, now_s) if step.started_lab_s is None else start_s,
+            until_s,
+            step.person,
+            words.used(step),
         )
     return told

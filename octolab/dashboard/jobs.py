@@ -34,6 +34,8 @@ from .submission import examples, fitting, look_at, submit_text
 PAGE = 50
 KINDS = (("open", "everything that goes on"), ("asks", "everything that somebody has to look at"))
 LOG_ENTRIES = 200
+ASKED_LATER = ("why", "steps")
+"""Parts that a page asks for once it is there: an answer takes a moment, or few want it."""
 RUNNING = (StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED, StepState.INTERRUPTED)
 
 
@@ -98,7 +100,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     spec = yaml.safe_dump(row.spec, sort_keys=False, allow_unicode=True)
     context: dict[str, Any] = {"job": row, "spec": spec}
     for name, part in _PARTS.items():
-        if name != "why":  # it is asked for once the page is there: the answer takes a moment
+        if name not in ASKED_LATER:
             context |= part(request, row)
     return render(request, "octolab/job.html", context)
 
@@ -205,7 +207,11 @@ def _running_step(step: Step) -> dict[str, Any]:
 
 
 def _timeline(request: HttpRequest, row: Job) -> dict[str, Any]:
-    return job_timeline(row) | {"steps": steps_of(row)}
+    return job_timeline(row)
+
+
+def _steps(request: HttpRequest, row: Job) -> dict[str, Any]:
+    return {"steps": steps_of(row)}
 
 
 def _standing(request: HttpRequest, row: Job) -> dict[str, Any]:
@@ -248,6 +254,7 @@ _PARTS = {
     "questions": _questions,
     "samples": _samples,
     "timeline": _timeline,
+    "steps": _steps,
     "results": _results,
     "log": _log,
 }

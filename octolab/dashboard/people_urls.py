@@ -16,6 +16,7 @@ people_urls = [
     path("account/", include("allauth.urls")),
     path("operator/jobs/<uuid:job_id>/approval", approvals.decide, name="operator-approval"),
     path("accounting", accounting.accounting, name="accounting"),
+    path("admin/rules", projects.usual, name="admin-rules"),
     path("projects/<slug:slug>", projects.project, name="project"),
     path("projects/<slug:slug>/change", projects.change, name="project-change"),
     path("admin/audit", admin.audit, name="admin-audit"),

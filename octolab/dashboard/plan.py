@@ -70,7 +70,7 @@ def lab_plan(user: Any) -> dict[str, Any]:
             axis_text,
             always_now=True,
         ),
-        "expected": sorted({one.title for one in expected if one.job}),
+        "expected": sorted({one.title for one in expected if one.job and one.cycle == 1}),
         "jobs": [{"id": job.id, "name": job.name, "colour": colours[job.id]} for job in mine.values()][:24],
         "others": others,
         "published": versions.latest(user),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Min
+
 from scheduler import catalogue
 from scheduler.models import Job, Place, Step, StepMember
 from scheduler.states import JOB_FINAL, StepState
@@ -31,14 +33,20 @@ def samples_of(job: Job) -> list[dict[str, Any]]:
         places[place.sample_id] = catalogue.current().place_name(place.resource, place.index)
     now: dict[Any, dict[str, Any]] = {}
     after: dict[Any, dict[str, Any]] = {}
+    goes_on = job.state not in JOB_FINAL
     members = StepMember.objects.filter(step__job=job, sample__in=samples, step__dormant=False).select_related("step")
-    for member in members.filter(step__state__in=[*_UNDER_WAY, StepState.WAITING]).order_by("step__index"):
+    for member in members.filter(step__state__in=_UNDER_WAY).order_by("step__index"):
         step = member.step
-        if step.state in _UNDER_WAY:
-            until_s = extent(step, now_s)[1] if step.started_lab_s is not None else None
-            now.setdefault(member.sample_id, {"title": words.step(step), "until": until_s})
-        elif job.state not in JOB_FINAL:
-            after.setdefault(member.sample_id, {"title": words.step(step), "start": step.planned_start_lab_s})
+        until_s = extent(step, now_s)[1] if step.started_lab_s is not None else None
+        now.setdefault(member.sample_id, {"title": words.step(step), "until": until_s})
+    waiting = members.filter(step__state=StepState.WAITING)
+    firsts = waiting.order_by().values_list("sample").annotate(first=Min("step__index")) if goes_on else ()
+    # A step of several samples may be one's first and another's fifth: the lowest comes last, and stays.
+    for member in waiting.filter(step__index__in=[first for _, first in firsts]).order_by("-step__index"):
+        after[member.sample_id] = {
+            "title": words.step(member.step),
+            "start": member.step.planned_start_lab_s,
+        }
     return [
         {"sample": one, "place": places.get(one.pk), "now": now.get(one.pk), "next": after.get(one.pk)}
         for one in samples

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -13,9 +15,11 @@ from users import services
 from users.models import Project, ProjectRole, User
 from users.permissions import project_role
 from users.policies import text
-from users.policies.rules import change_project, rules_of, set_rules
+from users.policies.rules import change_project, rules_of, set_rules, usual_rules
+from users.policies.services import change_policy
 from users.services import AccountError
 
+from .admin import admins_only
 from .asker import asker
 
 
@@ -42,7 +46,7 @@ def change(request: HttpRequest, slug: str) -> HttpResponse:
     """Change members, name or visibility: the project's admins and lab admins; rules and share: lab admins."""
     found, heads = _found(asker(request), slug)
     wanted = request.POST.get("do", "")
-    if not (asker(request).is_lab_admin if wanted == "rules" else heads):
+    if not (asker(request).is_lab_admin if wanted in ("rules", "usual") else heads):
         raise Http404
     try:
         _do(found, wanted, request)
@@ -65,19 +69,35 @@ def _do(found: Project, wanted: str, request: HttpRequest) -> None:
             name = form.get("name", "").replace("\0", "").strip()[:200]
             change_project(found, name=name or found.slug, shows_names="shows_names" in form)
         case "rules":
-            set_rules(
-                found,
-                {
-                    "allow": text.names(form.get("allow", "")) or None,
-                    "deny": text.names(form.get("deny", "")),
-                    "approve": text.names(form.get("approve", "")),
-                    "ranges": text.ranges(form.get("ranges", "")),
-                    "approve_agents": "approve_agents" in form,
-                },
-                share=_share(form.get("share", "")),
-            )
+            set_rules(found, _rules(form), share=_share(form.get("share", "")))
+        case "usual":
+            set_rules(found, {})
         case _:
             raise AccountError("do", "This cannot be done to a project.")
+
+
+def _rules(form: QueryDict) -> dict[str, Any]:
+    return {
+        "allow": text.names(form.get("allow", "")) or None,
+        "deny": text.names(form.get("deny", "")),
+        "approve": text.names(form.get("approve", "")),
+        "ranges": text.ranges(form.get("ranges", "")),
+        "approve_agents": "approve_agents" in form,
+    }
+
+
+@admins_only
+def usual(request: HttpRequest) -> HttpResponse:
+    """Show and set the rules of projects that have none of their own."""
+    if request.method == "POST":
+        try:
+            change_policy(rules=_rules(request.POST))
+        except AccountError as error:
+            messages.error(request, f"{error.path}: {error}", extra_tags="bad")
+        return redirect("admin-rules")
+    rules = usual_rules()
+    context = {"rules": text.lines(rules), "unknown": unknown_names(rules), "rules_are_mine": True}
+    return render(request, "octolab/admin/rules.html", context)
 
 
 def _share(written: str) -> float:

@@ -20,6 +20,7 @@ from scheduler.accounting.report import Line, as_csv, report, units
 from scheduler.services.limits import Limit, limits
 from users.models import LabPolicy, LabRole, Project, Quota, Scope, User
 from users.permissions import my_project, needs
+from users.policies.api import RulesFields
 from users.policies.models import MOST_HOURS, MOST_JOBS
 from users.policies.services import change_policy, set_quota
 from users.services import AccountError
@@ -215,6 +216,7 @@ class PolicyInput(StrictSerializer):
     module_hours_per_project = serializers.FloatField(
         required=False, allow_null=True, min_value=0, max_value=MOST_HOURS
     )
+    rules = RulesFields(required=False, help_text="Of projects that have none of their own.")
     half_life_h = serializers.FloatField(required=False, min_value=0.1, max_value=MOST_HOURS)
 
 

@@ -229,12 +229,13 @@ def _try(
     table: EditableTable | None = None,
     without: str = "",
 ) -> Remedy | None:
-    """Plan with this job first among the waiting ones and the others as they were.
+    """Plan the change with the others as they were, and this job first among the waiting ones or in what is free then.
 
     `table` is one of the problem with nothing but what is fixed, and is left so.
     """
     base = None if table is None else table.snapshot()
-    table, unplaced = repair(problem, plan, ahead=job.id, without=without, table=table)
+    place = {"ahead": job.id} if kind == "first" else {"behind": job.id}
+    table, unplaced = repair(problem, plan, without=without, table=table, **place)
     starts, ends, _ = table.spans()
     if base is not None:
         table.restore(base)

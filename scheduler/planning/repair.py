@@ -18,7 +18,13 @@ MOST_TRIES = 10
 
 
 def repair(
-    problem: Problem, plan: Plan, *, ahead: str = "", without: str = "", table: EditableTable | None = None
+    problem: Problem,
+    plan: Plan,
+    *,
+    ahead: str = "",
+    behind: str = "",
+    without: str = "",
+    table: EditableTable | None = None,
 ) -> tuple[EditableTable, dict[str, str]]:
     """Rebuild the table of a problem around an old plan.
 
@@ -30,6 +36,8 @@ def repair(
         The plan in force; it may lack steps, and name steps that are gone.
     ahead
         A job that goes before all others that have not begun.
+    behind
+        A job that finds its earliest place after all others have found theirs.
     without
         A job that is left out.
     table
@@ -53,13 +61,15 @@ def repair(
     rest = sorted(
         (job.id for job in problem.jobs if job.id not in begun and job.id != without), key=lambda job: when[job]
     )
-    unplaced = _settle(table, first, wanted)
+    unplaced = _settle(table, [job for job in first if job != behind], wanted)
     if ahead in rest:
         rest.remove(ahead)
         reason = replace(table, ahead, {})
         if reason:
             unplaced[ahead] = reason
-    unplaced.update(_settle(table, rest, wanted))
+    unplaced.update(_settle(table, [job for job in rest if job != behind], wanted))
+    if behind and (reason := replace(table, behind, {})):
+        unplaced[behind] = reason
     return table, unplaced
 
 

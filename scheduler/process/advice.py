@@ -17,7 +17,7 @@ from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step, Use
 from scheduler.process.filling import settled
 
-SEARCH_S = 0.3
+SEARCH_S = 0.09
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
 BOUND_S = 0.2
 PROOF_S = 0.25

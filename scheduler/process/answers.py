@@ -6,9 +6,12 @@ from typing import Any
 
 import structlog
 
+from scheduler.planning.editable import EditableTable
+from scheduler.planning.table import Refusal, say_refusal
 from scheduler.process.live import LabState, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask, Need
 from scheduler.process.load import make_units
 from scheduler.process.plan import Plan
+from scheduler.process.problem import make_job, seconds
 from scheduler.states import JobState, StepState
 
 log = structlog.get_logger("octolab.scheduler")
@@ -31,7 +34,41 @@ def preview(plan: Plan, state: LabState, question: dict[str, Any], now_s: float)
     except (KeyError, TypeError, ValueError) as error:
         log.warning("preview not understood", error=repr(error)[:200])
         return {"reason": "the preview was not understood"}
-    return plan.what_if(job, now_s)
+    plan.predictions.study(job)
+    return _placed(plan.table_for(job, now_s), state, job, now_s)
+
+
+def _placed(table: EditableTable, state: LabState, live: LiveJob, now_s: float) -> dict[str, Any]:
+    """Place a job, see where it stands, and take it out again."""
+    job = make_job(state, live, table.now, set())
+    if job is None:
+        return {"start_lab_s": now_s, "finish_lab_s": now_s, "steps": {}}
+    try:
+        if (refusal := table.place(table.add_job(job))) is not None:
+            return {"reason": _say(table, refusal, live)}
+        spans = {step.id: _span(table, step.id) for step in job.steps()}
+    finally:
+        table.drop_job(live.id)
+    return {
+        "start_lab_s": min(span[0] for span in spans.values()),
+        "finish_lab_s": max(span[1] for span in spans.values()),
+        "steps": spans,
+    }
+
+
+def _span(table: EditableTable, step: str) -> tuple[float, float]:
+    unit = table.units[table.unit_of[step]]
+    variant, at = unit.variants[table.chosen[unit.index]], unit.steps.index(step)
+    start = table.start[unit.index] + variant.offsets[at]
+    return seconds(start), seconds(start + variant.durations[at])
+
+
+def _say(table: EditableTable, refusal: Refusal, live: LiveJob) -> str:
+    """Say why a job has no place, with the names of its steps instead of their ids."""
+    text = say_refusal(table, refusal)
+    for step in live.steps:
+        text = text.replace(step.id, f"`{step.task_name} · {step.name}`")
+    return text
 
 
 def job_of(question: dict[str, Any], now_s: float) -> LiveJob:

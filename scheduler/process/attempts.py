@@ -9,9 +9,10 @@ from typing import Any
 import structlog
 
 from scheduler.process.bench import Bench
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.failures import is_cleanup
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveDevice, LiveJob, LiveStep, Unit
+from scheduler.process.live import ATTENDED, LiveJob, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
 from scheduler.process.policy import SKIP, policy_of, severest

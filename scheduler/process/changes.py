@@ -19,8 +19,9 @@ from scheduler.accounting.ledger import Charges
 from scheduler.events import Happening
 from scheduler.models import Device, Job, Place, Request, Sample, Step, StepMember, Task
 from scheduler.process.charging import charge
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.leader import Leadership
-from scheduler.process.live import LiveDevice, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
+from scheduler.process.live import LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
 from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, StepState
 
 

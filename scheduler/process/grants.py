@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from scheduler.process.crowds import Crowds
-from scheduler.process.live import LabState, LiveDevice, LiveMember, LiveStep, Need, Unit
+from scheduler.process.equipment import LiveDevice
+from scheduler.process.live import LabState, LiveMember, LiveStep, Need, Unit
 from scheduler.process.queues import Key, Queues, keys_of
 from scheduler.states import StepState
 

@@ -14,9 +14,10 @@ import structlog
 
 from modules.contract.messages import HostRecord
 from scheduler.process.bench import Bench
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.flow import Flow
 from scheduler.process.latches import Latches
-from scheduler.process.live import ATTENDED, LiveDevice, Unit
+from scheduler.process.live import ATTENDED, Unit
 from scheduler.process.maintenance import Maintenance
 from scheduler.process.manifests import Manifests
 from scheduler.states import DeviceState

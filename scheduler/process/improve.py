@@ -29,7 +29,7 @@ log = structlog.get_logger("octolab.scheduler")
 FIRST_S = 0.3
 MOST_S = 5.0
 """Wall time that the child gets: at first, and when more of it still pays."""
-COST_TIMES = 10
+COST_TIMES = 20
 """It gets at least so many times what a repair of the plan costs the loop."""
 QUIET_S = 0.2
 """The plan has to stand still for so long before it is worth improving …"""
@@ -89,7 +89,7 @@ class Improver:
             self._rest(clock_s)
             return
         restless = clock_s - self._seen_s < QUIET_S and clock_s - self._last_s < PATIENCE_S
-        if restless or clock_s - self._last_s < COST_TIMES * plan.cost_s:
+        if restless or (not hopeful and clock_s - self._last_s < COST_TIMES * plan.cost_s):
             return
         snapshot = plan.snapshot(now_s)
         if snapshot is not None:

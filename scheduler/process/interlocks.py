@@ -18,8 +18,9 @@ from scheduler.events import Happening
 from scheduler.models import Interlock, Request
 from scheduler.process.bench import Bench
 from scheduler.process.control import JobControl, RefusedError
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.flow import Flow
-from scheduler.process.live import ATTENDED, LiveDevice
+from scheduler.process.live import ATTENDED
 from scheduler.states import JobState
 
 KIND = "interlock"

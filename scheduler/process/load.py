@@ -11,17 +11,8 @@ from django.db import connection
 from octolab.select import Select
 from scheduler.generator.expand import ENDS
 from scheduler.models import Device, Job, Place, Sample, Step, StepMember, Task
-from scheduler.process.live import (
-    LabState,
-    LiveDevice,
-    LiveJob,
-    LiveMember,
-    LiveSample,
-    LiveStep,
-    LiveTask,
-    Need,
-    Unit,
-)
+from scheduler.process.equipment import LiveDevice
+from scheduler.process.live import LabState, LiveJob, LiveMember, LiveSample, LiveStep, LiveTask, Need, Unit
 from scheduler.process.policy import policies_of
 from scheduler.states import JOB_FINAL, STEP_FINAL, JobState, SampleState, StepState
 

@@ -301,7 +301,7 @@ class Scheduler:
 
     def _note_moves(self, changes: Changes) -> None:
         """Write where steps stand in the plan: at once if few moved, else no more than once a second."""
-        moved, foreseen = self.plan.moved, self.plan.foreseen
+        moved, foreseen = self.plan.published.moved, self.plan.published.foreseen
         now_s = time.monotonic()
         if not (moved or foreseen) or (
             len(moved) + len(foreseen) > FEW_MOVES and now_s - self._moves_written_s < MOVES_WRITTEN_S

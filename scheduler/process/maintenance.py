@@ -16,8 +16,8 @@ from django.utils.dateparse import parse_datetime
 from scheduler.events import Happening
 from scheduler.models import MaintenanceLock, Request
 from scheduler.process.control import RefusedError
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.flow import Flow
-from scheduler.process.live import LiveDevice
 
 KIND = "maintenance"
 

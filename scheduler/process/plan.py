@@ -10,22 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from traceback import format_exc
-from typing import Any
 
 import structlog
 
 from scheduler.planning.editable import EditableTable
-from scheduler.planning.layout import UNPLACED
-from scheduler.planning.network import time_alone
 from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
-from scheduler.planning.table import say_refusal
 from scheduler.process.choice import Choice
-from scheduler.process.cycles import cycle_of, is_placeholder, original
+from scheduler.process.cycles import cycle_of, is_placeholder
 from scheduler.process.filling import fill
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
+from scheduler.process.published import Published, puts_away
 from scheduler.process.shares import Shares, unfair
 from scheduler.process.versions import Versions
 from scheduler.states import JobState
@@ -44,8 +41,6 @@ AT_ONCE_S = 0.03
 _LAST = float("inf")
 TURNS_S = 0.05
 """Real seconds of a repair in which further orders of the jobs that have not begun are tried."""
-UNTOLD_SHARE = 0.002
-"""A move by less than this share of how far ahead a step lies is not written down yet: it will move again."""
 RATIO = 2.0
 """A job may stand behind one of somebody else that weighs up to so many times less …"""
 NEW_RATIO = 1.2
@@ -75,13 +70,12 @@ class Plan:
         self.shares = shares or Shares(state)
         self.predictions = predictions or Predictions(state)
         self.versions = Versions(state)
+        self.published = Published(state, self.versions)
         self.stale = False
         self.wanted = False
         """Whether a repair is to be done in this very turn."""
         self.urgent = False
         """Whether something waits for a repair."""
-        self.moved: dict[str, LiveStep] = {}
-        """Steps that were placed or moved since they were last written."""
         self._fairly = False
         """Whether what has not begun is placed by turn."""
         self._ratio = RATIO
@@ -92,10 +86,6 @@ class Plan:
         """Called as soon as the orders of queued units have changed."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
-        self.foreseen: dict[str, LiveJob] = {}
-        """Jobs whose next cycles were placed or moved since they were last written."""
-        self._expected: dict[str, int] = {}
-        """First step of a placeholder's unit → its start in ticks."""
         self._table: EditableTable | None = None
         self._serials = 0
         self._repaired_s = 0.0
@@ -267,36 +257,14 @@ class Plan:
         if refusal is not None:
             log.warning("job has no place in the plan yet", job=live.id)
             self.stale = True
-        self._publish(table, [live])
+        self.published.tell(table, [live])
 
-    def what_if(self, live: LiveJob, now_s: float) -> dict[str, Any]:
-        """Tell where a job would stand that is not kept."""
-        self.predictions.study(live)
+    def table_for(self, live: LiveJob, now_s: float) -> EditableTable:
+        """Return the table of the plan in force, or one that knows all that a job speaks of."""
         if self._table is None or self._unknown([live]):
             self._table = fill(EditableTable(make_problem(self.state, now_s)), self._rank)
-        table = self._table
-        table.now = max(table.now, tick_of(now_s))
-        job = make_job(self.state, live, table.now, set())
-        if job is None:
-            return {"start_lab_s": now_s, "finish_lab_s": now_s, "steps": {}}
-        order = table.add_job(job)
-        refusal = table.place(order)
-        if refusal is not None:
-            reason = say_refusal(table, refusal)
-            table.drop_job(live.id)
-            return {"reason": reason}
-        spans = {}
-        for index in order:
-            unit, start = table.units[index], table.start[index]
-            variant = unit.variants[table.chosen[index]]
-            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
-                spans[name] = (seconds(start + offset), seconds(start + offset + length))
-        table.drop_job(live.id)
-        return {
-            "start_lab_s": min(span[0] for span in spans.values()),
-            "finish_lab_s": max(span[1] for span in spans.values()),
-            "steps": spans,
-        }
+        self._table.now = max(self._table.now, tick_of(now_s))
+        return self._table
 
     def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
         """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio.
@@ -329,7 +297,7 @@ class Plan:
 
     def _take_over(self, table: EditableTable, now_s: float) -> None:
         self._table = table
-        self._publish(table, self.state.jobs.values())
+        self.published.tell(table, self.state.jobs.values())
         self.predictions.refresh(now_s)
         self.on_reorder()
         self.stale = self.wanted = self.urgent = False
@@ -354,8 +322,8 @@ class Plan:
         for step in problem.steps():
             item = fixed.get(step.id)
             if is_placeholder(step.id):
-                if step.id in self._expected:
-                    starts[step.id] = max(problem.now, self._expected[step.id])
+                if step.id in self.published.expected:
+                    starts[step.id] = max(problem.now, self.published.expected[step.id])
                     ends[step.id] = starts[step.id] + step.modes[0].duration
                 continue
             live = self.state.steps[step.id]
@@ -402,12 +370,12 @@ class Plan:
             choice.try_jobs(order, self._rank, self._has_begun)
 
     def _puts_away(self, step_id: str) -> bool:
-        return _puts_away(self.state.steps[step_id])
+        return puts_away(self.state.steps[step_id])
 
     def _has_begun(self, step_id: str) -> bool:
         """Whether a step goes on with what is under way (or can not be started at all)."""
         step = self.state.steps[step_id]
-        return step.job.started_s is not None or not step.job.schedulable or _puts_away(step)
+        return step.job.started_s is not None or not step.job.schedulable or puts_away(step)
 
     def _rank_in(self, order: Mapping[str, int], step_id: str) -> tuple[float, ...]:
         if is_placeholder(step_id):
@@ -420,10 +388,10 @@ class Plan:
     def _rank(self, step_id: str) -> tuple[float, ...]:
         """Rank as in the present plan, or fairly."""
         if is_placeholder(step_id):
-            return (_LAST, self._expected.get(step_id, _LAST), cycle_of(step_id))
+            return (_LAST, self.published.expected.get(step_id, _LAST), cycle_of(step_id))
         step = self.state.steps[step_id]
         job, unit = step.job, step.unit
-        if _puts_away(step):
+        if puts_away(step):
             return (-1.0, *unit.order)
         if self.policy == "fcfs":
             return (job.started_s is None, job.submitted_s, unit.order[-1])
@@ -431,69 +399,6 @@ class Plan:
             return unit.order
         # What is under way goes on; what has not begun goes by turn.
         return (job.started_s is None, job.turn if job.started_s is None else 0.0, *unit.order)
-
-    def _publish(self, table: EditableTable, jobs: Iterable[LiveJob]) -> None:
-        """Give units their order and steps their times. The caller reorders the queues."""
-        jobs = list(jobs)
-        self._note_expected(table, jobs)
-        for job in jobs:
-            if job.alone_s is None and job.id in table.jobs:
-                job.alone_s = seconds(time_alone(table.jobs[job.id]))
-            begin_s, finish_s = job.started_s, 0.0
-            for step in job.steps:
-                index = table.unit_of.get(step.id)
-                if step.dormant or index is None or table.start[index] == UNPLACED:
-                    # It keeps its turn; putting away comes before anything else, because others wait for the place.
-                    if step.waiting and step.unit.first is step and _puts_away(step):
-                        step.unit.order = (0.0, step.unit.order[-1])
-                    continue
-                unit = table.units[index]
-                at = unit.steps.index(step.id)
-                variant = unit.variants[table.chosen[index]]
-                start_s = seconds(table.start[index] + variant.offsets[at])
-                end_s = start_s + seconds(variant.durations[at])
-                if not step.final and (start_s != step.planned_start_s or end_s != step.planned_end_s):
-                    self.versions.placed(step)
-                    step.planned_start_s, step.planned_end_s = start_s, end_s
-                    slack_s = UNTOLD_SHARE * (start_s - seconds(table.now))
-                    told_s = step.told_s or (_LAST, _LAST)
-                    if max(abs(start_s - told_s[0]), abs(end_s - told_s[1])) >= slack_s:
-                        step.told_s = (start_s, end_s)
-                        self.moved[step.id] = step
-                if step.waiting and step.unit.first is step:
-                    step.unit.order = (start_s, step.unit.order[-1])
-                begin_s = start_s if begin_s is None else min(begin_s, start_s)
-                finish_s = max(finish_s, end_s)
-            self.versions.shifted(job, job.predicted_finish_s)
-            job.predicted_start_s = begin_s
-            job.predicted_finish_s = finish_s or None
-
-    def _note_expected(self, table: EditableTable, jobs: list[LiveJob]) -> None:
-        """Remember where the placeholders of some jobs stand."""
-        expecting = {job.id: job for job in jobs if job.expects}
-        if len(jobs) == len(self.state.jobs):
-            self._expected.clear()
-        bars: dict[str, list[list[Any]]] = {name: [] for name in expecting}
-        for unit in table.units if expecting else ():
-            start = table.start[unit.index]
-            if unit.job not in expecting or start == UNPLACED or not unit.steps or not is_placeholder(unit.steps[0]):
-                continue
-            self._expected[unit.steps[0]] = start
-            variant = unit.variants[table.chosen[unit.index]]
-            for name, offset, length in zip(unit.steps, variant.offsets, variant.durations, strict=True):
-                step = self.state.steps.get(original(name))
-                if step is not None and step.devices:
-                    at_s = seconds(start + offset)
-                    bars[unit.job].append([cycle_of(name), at_s, at_s + seconds(length), sorted(step.devices)])
-        for job in expecting.values():
-            found = sorted(bars[job.id])
-            if found != job.expected:
-                job.expected = found
-                self.foreseen[job.id] = job
-
-
-def _puts_away(step: LiveStep) -> bool:
-    return any(member.task.cleanup for member in step.members)
 
 
 def _opens_window(unit: Unit) -> bool:

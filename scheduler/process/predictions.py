@@ -245,7 +245,8 @@ class Predictions:
             after.append((members[at - 1].id, 0.0, True, False))
         stuck = step.waiting and not step.job.schedulable
         began, ended = step.started_s, step.ended_s if step.final else None
-        if began is None and not step.waiting and not step.final:
+        if began is None and not step.waiting and not step.final and step is step.unit.first:
+            # Of a block the others follow it.
             began = step.unit.granted_s or step.planned_start_s
         return Item(
             step.id,

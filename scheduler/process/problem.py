@@ -23,8 +23,9 @@ from scheduler.planning.problem import (
     Use,
 )
 from scheduler.process.cycles import with_cycles
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.grants import void
-from scheduler.process.live import LabState, LiveDevice, LiveJob, LiveSample, LiveStep, Unit
+from scheduler.process.live import LabState, LiveJob, LiveSample, LiveStep, Unit
 from scheduler.states import StepState
 
 TICK_S = 0.05

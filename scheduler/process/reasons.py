@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from scheduler.process.equipment import LiveDevice
 from scheduler.process.grants import downstream_devices
-from scheduler.process.live import LabState, LiveDevice, LiveJob, Unit
+from scheduler.process.live import LabState, LiveJob, Unit
 from scheduler.states import STEP_FINAL, StepState
 
 _UNDER_WAY = (StepState.GRANTED, StepState.DISPATCHED, StepState.RUNNING, StepState.PAUSING, StepState.PAUSED)

@@ -18,6 +18,8 @@ class Expected:
     ----------
     job
         The present cycle's job; None for who may not see it.
+    cycle
+        Which of the next cycles, from 1.
     name
         Of that job; of others' work only if its project shows names.
     title
@@ -25,6 +27,7 @@ class Expected:
     """
 
     job: UUID | None
+    cycle: int
     name: str
     title: str
     start_s: float
@@ -45,7 +48,7 @@ def expected_cycles(user: User) -> list[Expected]:
         name = job.name if seen or job.project.shows_names else ""
         for cycle, start_s, end_s, devices in job.expected:
             title = _title(job, cycle) if seen else name or "busy"
-            found.append(Expected(job.pk if seen else None, name, title, start_s, end_s, tuple(devices)))
+            found.append(Expected(job.pk if seen else None, cycle, name, title, start_s, end_s, tuple(devices)))
     return found
 
 

@@ -24,7 +24,8 @@ from scheduler.planning.network import LagCycleError, arcs_of, earliest_starts, 
 from scheduler.planning.problem import Job, Problem
 from scheduler.planning.table import MaskingTable
 from scheduler.process.answers import job_of
-from scheduler.process.live import LabState, LiveDevice
+from scheduler.process.equipment import LiveDevice
+from scheduler.process.live import LabState
 from scheduler.process.problem import make_job, make_problem
 from scheduler.process.references import has_reference
 from scheduler.services.placement import ask

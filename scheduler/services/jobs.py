@@ -215,7 +215,9 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None, *, m
     earlier = earlier_samples(document, catalogue, user, problems)
     expansion = expand(document, catalogue, new_id(), problems, earlier, by_hand=manual)
     if chosen is not None:
-        check_rules(expansion, chosen, problems)
+        if not manual:
+            # By hand somebody works as an operator of the module, which no project's rules are about.
+            check_rules(expansion, chosen, problems)
         check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
@@ -359,7 +361,7 @@ def _insert(
     job.manual = manual
     job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     job.by_agent = by_agent
-    used = {(task.module, task.task) for task in expansion.tasks if not task.cleanup}
+    used = {(task.module, task.task) for task in expansion.tasks if not task.cleanup and not manual}
     job.state_reason = why_approval(used, checked.project, by_agent)
     if job.state_reason:
         job.state = JobState.AWAITING_APPROVAL

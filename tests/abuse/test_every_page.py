@@ -105,6 +105,7 @@ def test_every_page_and_error_has_the_headers_and_no_inline_script(world: World,
             assert answer.headers["X-Frame-Options"] == "DENY", address
             assert answer.headers["Referrer-Policy"] == "same-origin", address
             assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin", address
+            assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", address
             assert "camera=()" in answer.headers["Permissions-Policy"]
             if answer.headers.get("Content-Type", "").startswith("text/html") and not answer.streaming:
                 no_inline(answer.content.decode(), address)

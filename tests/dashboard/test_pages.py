@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from analysis import results
 from notifications.models import Notification
-from octolab.dashboard.thelab import the_lab
+from octolab.dashboard.thelab import lab_clock, the_lab
 from scheduler.models import Device, Interlock, Job, Leader, Manifest, Module, Request, Step, Task
 from tests.analysis import measured
 from tests.cast import World, make_job
@@ -413,3 +413,33 @@ def test_channels_say_how_the_last_message_fared_and_can_be_tested_by_their_owne
     }
     client.post("/account/channels", wish)
     assert "failed, asks person" in client.get("/account").content.decode()
+
+
+def test_what_moves_now_and_next_is_listed_for_all_and_named_to_those_who_may_know(
+    world: World, signed_in: Browser
+) -> None:
+    def listed(name: str) -> str:
+        page = signed_in(name).get("/lab/devices").content.decode()
+        return page[page.index('id="lab-soon"') : page.index("Modules and devices")]
+
+    assert "Nothing is planned to move" in listed("member"), "an interrupted step stands still"
+    step = Step.objects.filter(pk=world.step.pk)
+    step.update(state="running", devices={"arm": "use", "stirrer": "still"})
+    for name, known in (("member", True), ("outsider", False), ("operator", False)):
+        shown = listed(name)
+        assert "<b>now</b>" in shown
+        assert "Robot arm" in shown
+        assert "hotplate" not in shown, "what only has to stand still does not move"
+        assert ("secret recipe" in shown) is known, name
+        assert ("another project" in shown) is not known, name
+    soon_s = clock_now() + 600 * 60
+    step.update(state="waiting", started_lab_s=None, planned_start_lab_s=soon_s, planned_end_lab_s=soon_s + 10)
+    assert re.search(r"in (10 h 00|9 h 5\d) min", listed("member"))
+    step.update(planned_start_lab_s=soon_s + 600 * 3600)
+    assert "Nothing is planned to move" in listed("member")
+    step.update(devices={"arm": "still"}, planned_start_lab_s=soon_s)
+    assert "Nothing is planned to move" in listed("member")
+
+
+def clock_now() -> float:
+    return lab_clock().now()

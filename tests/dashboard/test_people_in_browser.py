@@ -120,7 +120,8 @@ def code(secret: str) -> str:
 
 PUBLIC = ("/login", "/account/signup/", "/account/password/reset/", "/account/password/reset/done/", "/invitation/none",
           "/account/inactive/", "/account/confirm-email/", "/nothing")  # fmt: skip
-EVERYBODY_S = ("/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/account/2fa/", "/account/sessions/",
+EVERYBODY_S = ("/asked", "/jobs/compare?job={job}",
+               "/", "/jobs", "/jobs/new", "/account", "/accounting", "/estop", "/account/2fa/", "/account/sessions/",
                "/account/email/", "/account/password/change/", "/account/2fa/totp/activate/",
                "/account/2fa/webauthn/", "/account/2fa/webauthn/add/", "/account/3rdparty/",
                "/account/reauthenticate/", "/account/logout/", "/jobs/{job}", "/nothing")  # fmt: skip
@@ -229,7 +230,7 @@ def test_sessions_are_listed_and_ended(window: Open) -> None:
     for page in (here, there):
         sign_in(page, "ann")
         page.goto("/account")
-        expect(page.get_by_role("heading", name="ann")).to_be_visible()
+        expect(page.get_by_role("heading", name="ann", exact=True)).to_be_visible()
     here.get_by_role("link", name="Sessions", exact=True).click()
     expect(here.locator("tbody tr")).not_to_have_count(1)
     picture(here, "sessions")

@@ -185,6 +185,8 @@ def test_a_failed_job_says_what_failed_and_why(window: Open, server: WebServer) 
     expect(status).to_contain_text("pipette: no answer within 2 s to the last command")
     expect(page.locator("#job-results")).to_contain_text("Nothing was measured")
     expect(page.locator("#job-samples tbody tr").first).to_contain_text("Vial storage 6.9")
+    page.get_by_text("Steps: as planned, and as they went").click()
+    expect(page.locator("#job-steps tbody tr").filter(has_text="Failed")).to_have_count(1)
 
 
 def test_the_audit_log_is_read_as_sentences(window: Open) -> None:

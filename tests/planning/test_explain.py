@@ -82,6 +82,18 @@ def test_a_first_step_waits_because_what_must_follow_it_has_no_place():
     assert (found.thing, found.holder_job) == ("cam", "a")
 
 
+def test_without_another_job_nobody_else_gives_way():
+    """What a job would gain without another is what becomes free then, not what it would gain by going first."""
+    live = LiveTable(lab())
+    for name, length in (("run", 10), ("one", 30), ("two", 20), ("mine", 20)):
+        live.insert(job(name, step(f"{name}1", length, "arm")))
+    live.pin("run1", 0, 10)
+    found = why_waiting(live.problem(), live.plan(), "mine")
+    assert (found.start, found.holder_job) == (60, "two")
+    gains = {remedy.kind: (remedy.start, remedy.gain) for remedy in found.remedies}
+    assert gains == {"without": (40, 20), "first": (10, 50)}
+
+
 def test_a_window_that_maintenance_cuts_gets_the_least_window_that_works():
     devices = (Device("arm"), Device("cam", (Blocked(0, 17, "service"), Blocked(24, 10_000, "broken"))))
     one = job("j", step("s1", 5, "arm", max_gap=5), step("s2", 5, "cam"), deadline=30, release=2)

@@ -164,6 +164,8 @@ def test_the_steps_of_a_running_block_are_planned_one_after_the_other(bench: Ben
     ids = {step.name: str(step.pk) for step in block.steps.all()}
     assert spans[ids["see"]] == pytest.approx((began_s + 10, began_s + 110), abs=0.1)
     assert spans[ids["unload"]] == pytest.approx((began_s + 110, began_s + 120), abs=0.1)
+    ends = bench.scheduler.predictions._forecast.ends[ids["unload"]]
+    assert sum(ends) / len(ends) == pytest.approx(began_s + 120, rel=0.2)
     bench.turn(140)
     problem = make_problem(bench.scheduler.state, bench.clock.now())
     validate(problem)

@@ -93,6 +93,9 @@ def test_an_admin_s_first_hour_at_the_command_line(data_root: Path) -> None:
     assert (shown["deny"], shown["ranges"]) == (["furnace"], {"uv_vis.measure.time": {"min": None, "max": 60.0}})
     shown = json.loads(run("project_rules", "team", "--deny", ""))
     assert (shown["deny"], shown["approve_agents"], shown["share"]) == ([], True, 2.0)
+    assert json.loads(run("lab_settings", 'rules={"deny": ["furnace"]}'))["rules"] == {"deny": ["furnace"]}
+    shown = json.loads(run("project_rules", "team", "--usual"))
+    assert (shown["own"], shown["deny"], shown["share"]) == (False, ["furnace"], 2.0)
     assert run("usage", "--project", "team").startswith("month,project,user,module time (h)")
     run("add_member", "team", "ben", "--remove")
     assert "nothing changed or missing" in run("audit", "verify")
@@ -122,6 +125,7 @@ def test_a_lab_of_one_s_own_begins_with_a_file_that_works(tmp_path: Path, like: 
     [
         ("lab_settings", "sign_up=everybody"),
         ("lab_settings", "nonsense"),
+        ("lab_settings", 'rules={"deny": "furnace"}'),
         ("create_project", "../x", "--admin", "ann"),
         ("create_project", "team", "--admin", "nobody"),
         ("invite", "nonsense"),

@@ -17,7 +17,8 @@ from tests.jobs.conftest import open_lab  # noqa: F401
 from users import services
 from users.audit.models import AuditEntry
 from users.models import LabRole, Project
-from users.policies.rules import Range, Rules, rules_of, set_rules
+from users.policies.rules import Range, Rules, rules_of, set_rules, usual_rules
+from users.policies.services import change_policy
 from users.services import AccountError
 
 URL = "/api/v1/jobs"
@@ -129,6 +130,44 @@ def test_every_cycle_of_a_campaign_meets_the_rules(ann: Person) -> None:
     assert from_before, "a value of an earlier cycle is not known either"
     set_rules(project_of(ann), {"approve": ["virtual"]})
     assert cycle(4, "30 s").json()["state"] == "awaiting_approval"
+
+
+def test_a_rule_cannot_be_left_behind_by_going_to_another_project(ann: Person) -> None:
+    """The lab's usual rules hold in every project that has none of its own: everybody's personal one, and new ones."""
+    assert ann.user
+    services.create_project(ann.user, "team")
+    change_policy(
+        rules={"approve": ["virtual.occupy"], "deny": ["virtual.wait"], "ranges": {"virtual.occupy.time": {"max": 60}}}
+    )
+    services.create_project(ann.user, "another")
+    newcomer = person("newcomer")
+    for who, project in ((ann, "ann"), (ann, "team"), (ann, "another"), (newcomer, "newcomer")):
+        assert post(who, {**work(), "project": project}).json()["state"] == "awaiting_approval"
+        assert "/workflow/0/with/time" in paths(post(who, {**work("2 min"), "project": project}))
+    olga = person("olga", operator=True)
+    assert len(olga.client.get("/api/v1/operator/approvals").json()) == 4
+    set_rules(Project.objects.get(slug="team"), {"deny": []})
+    assert post(ann, {**work("2 min"), "project": "team"}).json()["state"] == "queued", "its own rules, which are none"
+    set_rules(Project.objects.get(slug="team"), {})
+    assert post(ann, {**work(), "project": "team"}).json()["state"] == "awaiting_approval"
+
+
+def test_usual_rules_are_set_over_rest_by_lab_admins_and_wrong_ones_are_refused(ann: Person) -> None:
+    boss = person("boss", EVERYTHING, admin=True)
+    url = "/api/v1/lab/policy"
+    answer = boss.client.patch(url, {"rules": {"deny": ["virtual.occupy"]}}, "application/json")
+    assert answer.json()["rules"] == {"deny": ["virtual.occupy"]}
+    assert "/workflow/0/task" in paths(post(ann, work()))
+    shown = ann.client.get("/api/v1/projects/ann/rules").json()
+    assert (shown["own"], shown["deny"]) == (False, ["virtual.occupy"])
+    for wrong in ({"rules": {"deny": ["../x"]}}, {"rules": {"root": True}}, {"rules": "none"}, {"rules": {"share": 1}}):
+        assert boss.client.patch(url, wrong, "application/json").status_code == 422, wrong
+    assert ann.client.patch(url, {"rules": {}}, "application/json").status_code == 403
+    for bad in ("x", {"deny": "virtual"}, {"ranges": {"a.b.c": {"min": 2, "max": 1}}}):
+        with pytest.raises(AccountError):
+            change_policy(rules=bad)
+    assert usual_rules() == Rules(deny=("virtual.occupy",))
+    assert AuditEntry.objects.filter(verb="lab.policy", actor="boss").count() == 1
 
 
 def test_names_that_the_lab_does_not_have_are_told(ann: Person) -> None:
@@ -250,6 +289,14 @@ def test_what_an_agent_runs_by_hand_waits_as_well(ann: Person) -> None:
     assert olga.client.post(run, {"task": "noop"}, "application/json").json()["state"] == "queued"
 
 
+def test_what_an_operator_does_by_hand_is_not_about_projects(ann: Person) -> None:
+    change_policy(rules={"deny": ["virtual.wait"], "approve": ["virtual"]})
+    run = {"task": "wait", "parameters": {"time": "1 s"}}
+    made = person("olga", operator=True).client.post("/api/v1/modules/virtual/run", run, "application/json")
+    assert made.json()["state"] == "queued", made.content
+    assert ann.client.post("/api/v1/modules/virtual/run", run, "application/json").status_code == 403
+
+
 def test_the_desk_shows_and_decides(ann: Person) -> None:
     olga = person("olga", operator=True)
     set_rules(project_of(ann), {"approve": ["virtual"]})
@@ -332,6 +379,14 @@ def test_a_project_s_page_is_for_its_members_and_its_rules_for_lab_admins(world:
     for wrong in ({"ranges": "bench.measure.time"}, {"share": "much"}, {"deny": "../x"}):
         admin.post(f"{url}/change", {**rules, **wrong})
     assert rules_of(Project.objects.get(slug="team")) == found
+    assert lead.get("/admin/rules").status_code == lead.post("/admin/rules", rules).status_code == 404
+    assert admin.post("/admin/rules", {"deny": "oven", "approve_agents": "on"}).status_code == 302
+    assert (usual_rules().deny, usual_rules().approve_agents) == (("oven",), True)
+    assert "oven" in admin.get("/admin/rules").content.decode()
+    assert lead.post(f"{url}/change", {"do": "usual"}).status_code == 404
+    assert admin.post(f"{url}/change", {"do": "usual"}).status_code == 302
+    assert rules_of(Project.objects.get(slug="team")) == usual_rules()
+    assert "the lab&#x27;s usual ones" in (page := admin.get(url).content.decode()) or "the lab's usual ones" in page
     lead.post(f"{url}/change", {"do": "remove", "username": "outsider"})
     lead.post(f"{url}/change", {"do": "remove", "username": "lead"})
     lead.post(f"{url}/change", {"do": "change", "name": "The others", "shows_names": "on"})

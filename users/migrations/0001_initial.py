@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ('open_jobs_per_project', models.IntegerField(blank=True, default=None, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1000000)])),
                 ('module_hours_per_user', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1000000.0)])),
                 ('module_hours_per_project', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1000000.0)])),
+                ("rules", models.JSONField(blank=True, default=dict)),
                 ('half_life_h', models.FloatField(default=168.0, validators=[django.core.validators.MinValueValidator(0.1), django.core.validators.MaxValueValidator(1000000.0)])),
             ],
         ),

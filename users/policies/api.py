@@ -27,20 +27,26 @@ class RangeInput(StrictSerializer):
     max = serializers.FloatField(required=False, allow_null=True)
 
 
-class RulesInput(StrictSerializer):
-    """A project's rules. What is left out is as if it had never been set; the share stays."""
+class RulesFields(StrictSerializer):
+    """Rules. What is left out is as if it had never been set."""
 
     allow = serializers.ListField(child=serializers.CharField(max_length=130), required=False, allow_null=True)
     deny = serializers.ListField(child=serializers.CharField(max_length=130), required=False)
     ranges = serializers.DictField(child=RangeInput(), required=False, help_text="`module.task.parameter`: its range.")
     approve = serializers.ListField(child=serializers.CharField(max_length=130), required=False)
     approve_agents = serializers.BooleanField(required=False)
+
+
+class RulesInput(RulesFields):
+    """A project's own rules; nothing for the lab's usual ones. The share stays if it is left out."""
+
     share = serializers.FloatField(required=False, min_value=0.001, max_value=1000)
 
 
 class RulesOutput(serializers.Serializer[Any]):
-    """A project's rules."""
+    """The rules that hold for a project."""
 
+    own = serializers.BooleanField(help_text="Whether they are its own, and not the lab's usual ones.")
     allow = serializers.ListField(child=serializers.CharField(), allow_null=True)
     deny = serializers.ListField(child=serializers.CharField())
     ranges = serializers.DictField(child=serializers.DictField(child=serializers.FloatField(allow_null=True)))
@@ -81,4 +87,9 @@ def _shown(project: Project) -> dict[str, Any]:
     from scheduler.services.approval import unknown_names
 
     rules = rules_of(project)
-    return {**rules.model_dump(mode="json"), "share": project.share, "unknown": unknown_names(rules)}
+    return {
+        "own": bool(project.policy),
+        **rules.model_dump(mode="json"),
+        "share": project.share,
+        "unknown": unknown_names(rules),
+    }

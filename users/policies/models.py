@@ -40,6 +40,9 @@ class LabPolicy(models.Model):
     module_hours_per_user = _hours()
     """Hours of module time in a calendar month (lab time)."""
     module_hours_per_project = _hours()
+    rules = models.JSONField(default=dict, blank=True)
+    """What jobs may use in projects that have no rules of their own, everybody's personal one among them:
+    :class:`users.policies.rules.Rules`."""
     half_life_h = models.FloatField(default=168.0, validators=[MinValueValidator(0.1), MaxValueValidator(MOST_HOURS)])
     """After so many hours of lab time, use counts half for fair share."""
 

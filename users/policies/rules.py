@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from octolab.select import Select
 from users.audit import note
-from users.models import Project
+from users.models import LabPolicy, Project
 from users.services import AccountError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?$")]
@@ -88,27 +89,46 @@ def _inside(value: Any, allowed: Range) -> bool:
     return (allowed.min is None or value >= allowed.min) and (allowed.max is None or value <= allowed.max)
 
 
+_USUAL = Select(lambda: LabPolicy.objects.filter(pk=1).values_list("rules"))
+"""It runs at every submit."""
+
+
 def rules_of(project: Project) -> Rules:
-    """Return a project's rules."""
-    return Rules.model_validate(project.policy or {})
+    """Return the rules that hold for a project: its own, or else the lab's usual ones."""
+    return Rules.model_validate(project.policy) if project.policy else usual_rules()
 
 
-def set_rules(project: Project, rules: Mapping[str, Any], *, share: float | None = None) -> Rules:
-    """Set a project's rules, and its share of the lab if one is given; raise :class:`AccountError` if one is wrong."""
+def usual_rules() -> Rules:
+    """Return the rules of projects that have none of their own: else a job would only have to go to another project."""
+    return Rules.model_validate(next((rules for (rules,) in _USUAL()), None) or {})
+
+
+def checked(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules as they are kept, with what was said alone; raise :class:`AccountError` if one is wrong."""
     try:
-        checked = Rules.model_validate(dict(rules))
+        return Rules.model_validate(dict(rules)).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise AccountError("/".join(map(str, first["loc"]))[:200] or "rules", first["msg"][:300]) from error
+
+
+def set_rules(project: Project, rules: Mapping[str, Any], *, share: float | None = None) -> None:
+    """Set a project's own rules, and its share of the lab if one is given; raise :class:`AccountError` if one is wrong.
+
+    Parameters
+    ----------
+    rules
+        Empty for the lab's usual ones.
+    """
+    kept = checked(rules)
     if share is not None and not (math.isfinite(share) and 0.001 <= share <= 1000):
         raise AccountError("share", "A share is a number from 0.001 to 1000; 1 is usual.")
     with transaction.atomic():
-        values: dict[str, Any] = {"policy": checked.model_dump(mode="json", exclude_defaults=True)}
+        values: dict[str, Any] = {"policy": kept}
         if share is not None:
             values["share"] = share
         Project.objects.filter(pk=project.pk).update(**values)
         note("project.rules", project.slug, project=project, **values)
-    return checked
 
 
 def change_project(project: Project, *, name: str | None = None, shows_names: bool | None = None) -> None:

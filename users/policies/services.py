@@ -13,6 +13,7 @@ from users.models import Project, User
 from users.services import AccountError
 
 from .models import LabPolicy, Quota
+from .rules import checked
 
 SETTINGS = tuple(field.name for field in LabPolicy._meta.get_fields() if field.name != "id")
 MFA_ROLES = ("operator", "admin", "user")
@@ -25,6 +26,10 @@ def change_policy(**changes: Any) -> LabPolicy:
             raise AccountError(name[:100], f"This is not a setting of the lab. Settings are {', '.join(SETTINGS)}.")
     if unknown := set(changes.get("mfa_for") or ()) - set(MFA_ROLES):
         raise AccountError("mfa_for", f"{min(unknown)!r} is not one of {', '.join(MFA_ROLES)}.")
+    if "rules" in changes:
+        changes["rules"] = checked(
+            changes["rules"] if isinstance(changes["rules"], dict) else {"rules": changes["rules"]}
+        )
     with transaction.atomic():
         LabPolicy.objects.get_or_create(pk=1)
         policy = LabPolicy.objects.select_for_update().get(pk=1)

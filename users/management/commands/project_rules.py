@@ -28,6 +28,7 @@ class Command(BaseCommand):
             "--range", action="append", metavar="'MODULE.TASK.PARAMETER LEAST GREATEST'", help="- for none"
         )
         parser.add_argument("--approve-agents", choices=("yes", "no"), help="whether agents' jobs are approved first")
+        parser.add_argument("--usual", action="store_true", help="no rules of its own: the lab's usual ones hold")
         parser.add_argument("--share", type=float, help="part of the lab in proportion to the others'")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,15 +39,15 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {options['slug']!r}.")
         try:
-            if changes := _changes(options):
-                set_rules(project, {**rules_of(project).model_dump(), **changes}, share=options["share"])
-            elif options["share"] is not None:
-                set_rules(project, rules_of(project).model_dump(), share=options["share"])
+            changes, own = _changes(options), {} if options["usual"] else project.policy
+            if changes or options["usual"] or options["share"] is not None:
+                set_rules(project, {**own, **changes}, share=options["share"])
         except AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
         project.refresh_from_db()
         rules = rules_of(project)
-        self.stdout.write(json.dumps({**rules.model_dump(mode="json"), "share": project.share}, indent=2))
+        shown = {"own": bool(project.policy), **rules.model_dump(mode="json"), "share": project.share}
+        self.stdout.write(json.dumps(shown, indent=2))
         if unknown := unknown_names(rules):
             self.stderr.write(f"The lab has no {', '.join(unknown)} at present: mistyped, or its module is away.")
 
