@@ -160,7 +160,9 @@ class PlanVersionOutput(serializers.Serializer[Any]):
     bound_s = serializers.FloatField(allow_null=True, help_text="Its weighted flow cannot be less, lab seconds.")
     gap = serializers.FloatField(allow_null=True, help_text="How far it is from the bound at most, as a share of it.")
     weights = serializers.DictField(
-        child=serializers.IntegerField(), help_text="Weights of your jobs that had not begun, as the plan used them."
+        child=serializers.IntegerField(),
+        help_text="Weights of your jobs that had not begun, as the plan used them; if many waited, with one "
+        "version a minute.",
     )
 
 

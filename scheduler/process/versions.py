@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,9 @@ from scheduler.process.problem import seconds
 
 METHODS = ("insert", "repair", "search")
 """How plans are made, the greatest change last."""
+FEW = 100
+WEIGHED_EVERY_S = 60.0
+"""The weights of more than a few jobs are written no more often (real seconds)."""
 _COLUMNS = (
     "version", "made_at", "lab_s", "method", "steps_moved", "steps_added", "worst_job", "worst_shift_s", "objective",
     "bound_s", "gap", "weights",
@@ -28,6 +32,7 @@ class Versions:
         self.state = state
         self._method = METHODS[0]
         self._broken = 0
+        self._weighed_s = float("-inf")
         self._added: set[str] = set()
         self._finishes: dict[str, float] = {}
 
@@ -59,6 +64,13 @@ class Versions:
         # A new job's place changes nothing of the others, so neither do their weights.
         weighed = {step.job.id: step.job for step in moved.values()} if self._method == METHODS[0] else jobs
         weights = {name: job.plan_weight for name, job in weighed.items() if job.started_s is None and not job.final}
+        if len(weights) > FEW:
+            # Thousands of weights with every version would be gigabytes a day.
+            clock_s = time.monotonic()
+            if clock_s - self._weighed_s < WEIGHED_EVERY_S:
+                weights = {}
+            else:
+                self._weighed_s = clock_s
         objective, bound_s = self._judged(changes.lab_s)
         gap = round(1 - bound_s / objective[2], 6) if objective[2] else 0.0
         row: tuple[Any, ...] = (
