@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COLOURS = 10
 """Number of series colours in the style sheet, ``s0`` …"""
 
@@ -222,6 +223,8 @@ def chart(
             y_title,
         )
     )
+    # Who sees no colours finds each curve by its letter.
+    letters = [_LETTERS[number % len(_LETTERS)] if len(curves) > 1 else "" for number in range(len(curves))]
     for number, curve in enumerate(curves):
         path = _path(curve, px, py, most_points)
         marks = format_html_join(
@@ -231,18 +234,30 @@ def chart(
         )
         parts.append(
             format_html(
-                '<g class="s{}"><path class="curve" d="{}"><title>{}</title></path>{}</g>',
+                '<g class="s{}"><path class="curve" d="{}"><title>{}</title></path>{}{}</g>',
                 number % COLOURS,
                 path,
                 curve.label,
                 marks,
+                _letter_at_top(curve, letters[number], px, py),
             )
         )
     return format_html(
         '<div class="scroll"><svg class="figure" viewBox="0 0 {} {}" role="img" aria-label="{} over {}">'
         "{}</svg></div>{}",
         width, height, y_title, x_title, format_html_join("", "{}", ((part,) for part in parts)),
-        legend([curve.label for curve in curves]),
+        legend([f"{letter} {curve.label}".strip() for letter, curve in zip(letters, curves, strict=True)]),
+    )  # fmt: skip
+
+
+def _letter_at_top(curve: Curve, letter: str, px: Callable[[float], float], py: Callable[[float], float]) -> SafeString:
+    points = [(b, a) for a, b in zip(curve.x, curve.y, strict=True) if b is not None and math.isfinite(a + b)]
+    if not (letter and points):
+        return SafeString("")
+    top, at = max(points)
+    return format_html(
+        '<text class="letter" x="{}" y="{}" text-anchor="middle">{}</text>',
+        f"{px(at):.1f}", f"{max(py(top) - 7, 10):.1f}", letter,
     )  # fmt: skip
 
 

@@ -164,6 +164,12 @@ def state(name: str, label: str | None = None) -> SafeString:
 
 
 @register.filter
+def wall_text(at: datetime) -> str:
+    """Write a wall time in the lab's zone as plain text, where no tag may stand."""
+    return at.astimezone(ZoneInfo(the_lab().timezone)).strftime("%d %b %H:%M")
+
+
+@register.filter
 def wall_time(at: datetime | None) -> SafeString | str:
     """Write a wall time in the lab's zone, which it names; the tooltip has it to the second and in UTC."""
     if at is None:

@@ -68,3 +68,18 @@ def test_a_gap_in_the_data_is_a_gap_in_the_curve() -> None:
     path = re.search(r'class="curve" d="([^"]*)"', svg)
     assert path is not None
     assert path[1].count("M") == 2
+
+
+def test_curves_are_told_apart_without_colours() -> None:
+    curves = [
+        figures.Curve("first", [0, 1, 2], [0.0, 3.0, 1.0]),
+        figures.Curve("second", [0, 1, 2], [5.0, math.nan, 0.0]),
+    ]
+    svg = figures.chart(curves, "x", "y")
+    placed = dict(re.findall(r'class="letter" x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">(\w)<', svg))
+    assert sorted(placed.values()) == ["a", "b"]
+    first, second = (float(x) for x, letter in sorted(placed.items(), key=lambda item: item[1]))
+    assert first > second, "each letter stands over the highest point of its curve"
+    assert "a first" in svg
+    assert "b second" in svg
+    assert "letter" not in figures.chart(curves[:1], "x", "y")

@@ -248,8 +248,8 @@ def test_a_provider_that_hangs_holds_nobody_up_who_does_not_ask_it(
             return visitor.post(START, data=form).status_code
 
     started = threading.Semaphore(0)
-    with web, ThreadPoolExecutor(6) as pool, httpx.Client(base_url=web.url, timeout=60) as other:
-        pressed = [pool.submit(press) for _ in range(6)]
+    with web, ThreadPoolExecutor(12) as pool, httpx.Client(base_url=web.url, timeout=60) as other:
+        pressed = [pool.submit(press) for _ in range(12)]
         for _ in pressed:
             assert started.acquire(timeout=60)
         connection, _ = hanging.accept()
