@@ -151,6 +151,13 @@ class Catalogue:
         people = {person.id: person.title for person in self.lab.people}
         return devices.get(thing) or people.get(thing) or thing
 
+    def task_title(self, module: str, name: str) -> str:
+        """Return what a module calls a task of its own: ``Add a solution``."""
+        manifest = self.manifests.get(module)
+        known = next((task.title for task in manifest.tasks if task.name == name), "") if manifest is not None else ""
+        words = name.replace("_", " ")
+        return known or words[:1].upper() + words[1:]
+
     def _place_title(self, resource: str) -> str:
         """Return what people call a kind of place: ``Vial storage``, ``Batch synthesis: vial slot``."""
         shared = self.lab.resources.get(resource)

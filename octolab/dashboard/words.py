@@ -45,9 +45,7 @@ def place(name: str) -> str:
 
 def task(module: str, name: str) -> str:
     """Write a task as its module calls it: ``Add a solution``."""
-    manifest = catalogue.current().manifests.get(module)
-    known = next((task.title for task in manifest.tasks if task.name == name), "") if manifest is not None else ""
-    return known or sentence(plain(name))
+    return catalogue.current().task_title(module, name)
 
 
 def step(row: Step) -> str:

@@ -38,7 +38,9 @@ NEAR_JOBS = 20
 """How many jobs the near horizon holds; those that start later are appended by the table."""
 TINY_SHOP, SMALL_SHOP = 120, 240
 """Up to this many steps a shop is first given to the solver as a whole."""
-ALONE_SHARE, AROUND_SHARE = 0.45, 0.75
+FEW_JOBS = 3
+"""Up to so many jobs there is nothing to choose for a neighbourhood of jobs."""
+ALONE_SHARE, AROUND_SHARE, AROUND_FEW_SHARE = 0.25, 0.6, 0.85
 """Shares of what is left of the effort at the whole of a few jobs' flow. One light thread often proves within a third
 of a second what several take seconds for, but where it fails, it fails for good; then the solver looks around the
 best plan, and only then at everything."""
@@ -119,7 +121,7 @@ class Improver:
         small = self.decided <= (SMALL_SHOP if shop else WHOLE_STEPS)
         if small and self.name != "makespan":
             self._whole(ALONE_SHARE, Way(workers=1))
-            self._whole(AROUND_SHARE, Way(around=True))
+            self._whole(AROUND_SHARE if len(self.movable) > FEW_JOBS else AROUND_FEW_SHARE, Way(around=True))
         elif small:
             self._whole(self._first_share(shop))
         elif len(self.movable) > NEAR_JOBS and self.name != "makespan":
@@ -128,7 +130,7 @@ class Improver:
             return
         if shop:
             self._shop(shop, 0.7 if small and self._near_proof() else LARGE_SHARE)
-        elif len(self.movable) > 2:
+        elif len(self.movable) > FEW_JOBS:
             self._neighbourhoods()
         if not self.over() and self.decided <= 4 * WHOLE_STEPS:
             self._whole(1.0)
@@ -136,7 +138,7 @@ class Improver:
     def _first_share(self, shop: Shop | None) -> float:
         """Return the share for a first try of the whole: small shops of devices alone are often proven."""
         if shop is None:
-            return 0.5 if len(self.movable) > 2 else 1.0
+            return 0.5 if len(self.movable) > FEW_JOBS else 1.0
         return 0.5 if self.decided <= TINY_SHOP and not shop.capacities else FIRST_SHARE
 
     def _near_proof(self) -> bool:

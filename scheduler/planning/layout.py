@@ -9,17 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from scheduler.planning.calendars import (
-    ALWAYS,
-    NEVER,
-    Calendar,
-    Families,
-    Intervals,
-    Level,
-    Profile,
-    Run,
-    Values,
-)
+from scheduler.planning.calendars import ALWAYS, NEVER, Calendar, Intervals, Level, Profile
+from scheduler.planning.families import Families, Run, Values
 from scheduler.planning.network import job_lags, shortest_duration
 from scheduler.planning.problem import Device, Job, Lag, Problem, Step
 from scheduler.planning.units import (

@@ -17,7 +17,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scheduler.planning.calendars import NEVER, Families, Intervals, Level, Values
+from scheduler.planning.calendars import NEVER, Intervals, Level
+from scheduler.planning.families import Families, Values
 from scheduler.planning.layout import OPEN, UNPLACED, Layout
 from scheduler.planning.problem import Fixed, Job, Problem
 from scheduler.planning.units import HoldLink, Unit, Variant, pull_front

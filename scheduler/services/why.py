@@ -93,7 +93,7 @@ def explained(user: User, job: Job, said: dict[str, Any] | None) -> Why:
     reason = "now" if said["reason"] == "nothing" and not _ahead(said) else str(said["reason"])
     reason = "turn" if reason == "nothing" else reason
     step = Step.objects.filter(pk=said["step"], job=job).first() if said.get("step") else None
-    name = f"`{step.task_name} · {step.name}`" if step is not None else "The job"
+    name = _step_title(step) if step is not None else "The job"
     thing = str(said.get("thing") or "").removeprefix("place ")
     holder, busy = _holder(user, job, said)
     why = Why(
@@ -125,6 +125,11 @@ def _holder(user: User, job: Job, said: dict[str, Any]) -> tuple[dict[str, str] 
         found = Job.objects.filter(pk=holder, project__shows_names=True).only("id", "name").first()
         return (None if found is None else {"job": "", "name": found.name}), True
     return {"job": str(found.pk), "name": found.name}, True
+
+
+def _step_title(step: Step) -> str:
+    title = catalogue.current().task_title(step.module, step.task_name)
+    return f"“{title}”" if step.name == step.task_name else f"“{title}: {step.name.replace('_', ' ')}”"
 
 
 def _change(row: dict[str, Any], thing: str, holder: dict[str, str] | None) -> str:

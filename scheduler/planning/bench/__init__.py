@@ -25,7 +25,7 @@ SUITES: dict[str, Suite] = {
     "table": Suite(speed.table, 0.0, 0.2),
     "repair": Suite(speed.live, 0.0, 0.3),
     "determinism": Suite(speed.determinism, 0.0, 0.3),
-    "predictions": Suite(forecasts.predictions, 0.0, 0.1),
+    "predictions": Suite(forecasts.predictions, 0.0, 8.0),
     "bounds": Suite(instances.bounds, 1.0, 2.0, public_data=True),
     "loads": Suite(labs.loads, 20.0, 2.5),
     "vial": Suite(labs.vial, 20.0, 1.0),
