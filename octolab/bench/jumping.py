@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import PIPE, Popen, run
+from subprocess import DEVNULL, PIPE, Popen, run
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -76,7 +76,10 @@ def _stores(layout: Layout) -> Iterator[None]:
     async def start() -> None:
         for service in layout.stores:
             async with service.ready.watch() as wait:
-                child = Popen(service.command, stdin=PIPE, env={**service.environment, **wait.environment})  # noqa: S603
+                environment = {**service.environment, **wait.environment}
+                child = Popen(  # noqa: S603 - as the stack itself starts it
+                    service.command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env=environment
+                )
                 children.append(child)
                 if child.stdin is not None:
                     child.stdin.write(service.standard_input)

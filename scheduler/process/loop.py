@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from scheduler.process.hosts import Hosts
 from scheduler.process.improve import Improver
 from scheduler.process.interlocks import Interlocks
 from scheduler.process.leader import Leadership
-from scheduler.process.live import LabState, LiveJob, Unit
+from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.load import load_jobs, load_lab, new_job_ids, news, open_job_ids, seat_samples
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import LocalNames, OrderSender, make_order
@@ -47,9 +48,11 @@ log = structlog.get_logger("octolab.scheduler")
 
 IDLE_S = 1.0
 """The longest sleep: a lost doorbell costs no more."""
-MOVES_WRITTEN_S = 1.0
+MOVES_WRITTEN_S = 0.5
 """Predictions of many steps are written no more often than this."""
 FEW_MOVES = 64
+MOST_MOVES = 400
+"""Steps of which it is written at a time where they stand."""
 REMEMBER_S = 1.0
 
 
@@ -309,16 +312,18 @@ class Scheduler:
             return
         changes.predicted.update((name, job) for name, job in foreseen.items() if not job.final)
         foreseen.clear()
-        for step in moved.values():
-            if step.id in self.state.steps:
-                changes.moved[step.id] = step
+        # A whole plan in one transaction would keep those waiting who submit meanwhile: what is next goes first.
+        part = {step.id: step for step in nsmallest(MOST_MOVES, moved.values(), key=_start_s)}
+        for name, step in part.items():
+            del moved[name]
+            if name in self.state.steps:
+                changes.moved[name] = step
                 if not step.job.final:
                     changes.predicted[step.job.id] = step.job
-        changes.plan_moved = len(moved)
-        if moved:
-            self.plan.versions.write(changes, self.leadership.plan_version + 1, moved)
+        changes.plan_moved = len(part)
+        if part:
+            self.plan.versions.write(changes, self.leadership.plan_version + 1, part, more=bool(moved))
         self._moves_written_s = now_s
-        moved.clear()
 
     def _adopt_better_plan(self, now_s: float) -> None:
         if self.improver is None:
@@ -360,6 +365,10 @@ class Scheduler:
             question()
         except AwayError:
             self.grants.bench_away = True
+
+
+def _start_s(step: LiveStep) -> float:
+    return step.planned_start_s or 0.0
 
 
 def notify(outbox: list[tuple[LiveJob, str]]) -> None:

@@ -51,8 +51,8 @@ class Versions:
         if before_s is not None:
             self._finishes.setdefault(job.id, before_s)
 
-    def write(self, changes: Changes, version: int, moved: Mapping[str, LiveStep]) -> None:
-        """Have the version written with the turn's other changes."""
+    def write(self, changes: Changes, version: int, moved: Mapping[str, LiveStep], *, more: bool = False) -> None:
+        """Have the version written with the turn's other changes; `more` says that the rest of it comes later."""
         jobs = self.state.jobs
         shifts = {
             name: (jobs[name].predicted_finish_s or 0.0) - before_s
@@ -78,8 +78,9 @@ class Versions:
             0.0 if worst is None else round(shifts[worst], 3), objective, bound_s, gap, weights,
         )  # fmt: skip
         changes.writes.append(partial(insert_rows, PlanVersion, _COLUMNS, [row]))
-        self._method = METHODS[0]
-        self._added.clear()
+        if not more:
+            self._method, self._broken = METHODS[0], 0
+        self._added -= moved.keys()
         self._finishes.clear()
 
     def _judged(self, now_s: float) -> tuple[list[float], float]:

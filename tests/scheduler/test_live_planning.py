@@ -185,3 +185,18 @@ def test_work_that_has_begun_counts_whoever_s_it_is(bench: Bench) -> None:
     weights = {job.started_s is None: job.plan_weight for job in bench.scheduler.state.jobs.values()}
     assert weights[False] == BEGUN
     assert min(job.plan_weight for job in bench.scheduler.state.jobs.values()) < BEGUN
+
+
+def test_a_whole_plan_is_written_in_parts_the_next_steps_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.process.loop.MOST_MOVES", 2)
+    monkeypatch.setattr("scheduler.process.loop.MOVES_WRITTEN_S", 0.0)
+    jobs = [bench.job(S("a", {"arm": "use"}, duration_s=100.0)) for _ in range(5)]
+    bench.turn()
+    starts = [job.steps.get().planned_start_lab_s for job in jobs]
+    assert sorted(start is None for start in starts) == [False, False, True, True, True]
+    assert min(start for start in starts if start is not None) == 100
+    bench.turn()
+    bench.turn()
+    starts = sorted(job.steps.get().planned_start_lab_s for job in jobs)
+    assert starts == pytest.approx([100, 200, 300, 400, 500], abs=1)
+    assert [row["steps_added"] for row in newest(bench.owner, 5)] == [1, 2, 2]

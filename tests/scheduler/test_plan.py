@@ -28,8 +28,10 @@ RICH = (
 
 def test_the_problem_is_valid_and_the_table_keeps_its_rules_all_the_way(bench: Bench) -> None:
     jobs = [bench.job(*RICH), bench.job(*RICH), bench.job(*for_sample(0), *for_sample(1), samples=2)]
-    for _ in range(60):
+    for _ in range(150):
         bench.turn(5)
+        if not bench.scheduler.state.jobs:
+            break
         problem = make_problem(bench.scheduler.state, bench.clock.now())
         validate(problem)
         table = MaskingTable(problem)
