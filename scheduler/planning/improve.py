@@ -88,7 +88,7 @@ class Improver:
         self.clock, self.best = clock, start
         self.objective = Objective(self.problem, self.name, request.incumbent)
         self.digest = Digest(self.problem)
-        self.bound = lower_bound(self.problem, self.name)
+        self.bound = lower_bound(self.problem, self.name) if start.bound is None else start.bound
         if self.name != "makespan":
             stop = request.limits.stop
             self.bound = max(self.bound, joint_flow_bound(self.problem, guard=self.name == "lab", stop=stop))
@@ -105,7 +105,8 @@ class Improver:
             self._rescue()
         if self.decided and not self.best.objective[0]:
             self._refine()
-            self._forward()
+            if self.name != "makespan":
+                self._forward()
         return self.finished()
 
     def _forward(self) -> None:

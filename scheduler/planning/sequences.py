@@ -86,7 +86,8 @@ def dispatch_order(table: MaskingTable, groups: Sequence[Group], rank: Sequence[
                 ready.append(other)
     for index in reversed(placed):
         table.unseat(index)
-    order.extend(number for number in range(len(groups)) if number not in set(order))
+    reached = set(order)
+    order.extend(number for number in range(len(groups)) if number not in reached)
     return order
 
 
