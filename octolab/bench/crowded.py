@@ -21,6 +21,8 @@ DEVICES = 8
 SLOTS = 48
 CHILD = "scheduler.process.child"
 LOOK_S = 0.05
+BUSY, PAUSING = 0.95, 0.75
+"""At work for more than this share of the time."""
 
 
 @contextmanager
@@ -145,7 +147,11 @@ class Watch:
             "cpu_s": round(self.cpu_s, 2),
             "share_of_a_core_percent": round(100 * self.cpu_s / self.took_s, 1),
             "at_work_percent_of_the_time": round(100 * share, 1),
-            "verdict": "busy throughout" if share > 0.9 else "NOT BUSY throughout: this is no large solve",
+            "verdict": "busy throughout"
+            if share > BUSY
+            else "busy, but for pauses between two searches"
+            if share > PAUSING
+            else "NOT BUSY: this is no large solve",
         }
 
     def _run(self) -> None:
