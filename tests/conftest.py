@@ -60,14 +60,16 @@ def data_root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_throttle_from_the_test_before() -> None:
-    """Forget who has tried passwords, and who has come how often."""
+def _nothing_kept_from_the_test_before() -> None:
+    """Forget who has tried passwords, who has come how often, and what the modules offer."""
     from django.core.cache import cache
 
     from octolab.rates import rates
+    from scheduler import catalogue
 
     cache.clear()
     rates().forget()
+    catalogue.forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -25,15 +26,19 @@ class LabAwayError(Exception):
     """The document store cannot be reached, so the lab's time or its records are not known at the moment."""
 
 
-@lru_cache(maxsize=1)
 def the_lab() -> lab.Lab:
     """Return the lab file's content."""
-    return lab.load(settings.LAB_FILE)
+    return _read(Path(settings.LAB_FILE))
+
+
+@lru_cache(maxsize=1)
+def _read(lab_file: Path) -> lab.Lab:
+    return lab.load(lab_file)
 
 
 def device_title(device_id: str) -> str:
     """Return what people call a device, or a person who is planned like one."""
-    return _titles().get(device_id) or device_id
+    return _titles(Path(settings.LAB_FILE)).get(device_id) or device_id
 
 
 def module_title(instance: str) -> str:
@@ -43,9 +48,9 @@ def module_title(instance: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _titles() -> dict[str, str]:
-    lab_file = the_lab()
-    return {one.id: one.title for one in lab_file.devices} | {one.id: one.title for one in lab_file.people}
+def _titles(lab_file: Path) -> dict[str, str]:
+    found = _read(lab_file)
+    return {one.id: one.title for one in found.devices} | {one.id: one.title for one in found.people}
 
 
 def lab_clock() -> LabClock:

@@ -90,7 +90,10 @@ def used(row: Step) -> str:
     """Write the devices that a step uses. Of several that a module has under one name, nobody says that all of them did
     something: ``Linear actuator, pumps``."""
     lab, manifest = the_lab(), catalogue.current().manifests.get(row.module)
+    # As the lab file names them: a database may keep them in any order.
+    order = [device.id for device in lab.devices]
     names = [device for device, mode in row.devices.items() if mode == "use"]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
     for local, known in manifest.devices.items() if manifest is not None else ():
         group = lab.device_ids(row.module, local) if known.many and row.module in lab.modules else ()
         if len(group) > 1 and set(group) <= set(names):

@@ -24,6 +24,12 @@ Cost = tuple[int, ...]
 WORST: Cost = (1 << 60,)
 HISTORY = 12
 STALE_TURNS = 40
+STUCK_TURNS = 20
+"""After so many turns for each group without a better order the search goes on from elsewhere …"""
+MOST_STUCK_TURNS = 400
+"""… but after so many at the latest."""
+KICK = 3
+"""Random moves from the best order to there."""
 
 
 @dataclass(slots=True)
@@ -282,6 +288,7 @@ def improve(
     if count < 2:
         return best, best_cost
     clock = evaluate.clock
+    stuck = min(MOST_STUCK_TURNS, STUCK_TURNS * count)
     stale, patience = 0, max(300, STALE_TURNS * count) if until < 1.0 else 1 << 60
     while not clock.over() and clock.spent() < until and stale < patience:
         turn += 1
@@ -305,11 +312,14 @@ def improve(
             current, current_cost = trial, found
             evaluate.adopt()
         history[turn % HISTORY] = current_cost
-        if turn % 400 == 0 and current_cost > best_cost:
-            current, current_cost = best[:], best_cost
-            evaluate(current)
+        if turn % stuck == 0 and (current_cost > best_cost or stale >= stuck):
+            # Late acceptance never leaves an order whose neighbours are all worse.
+            current = best[:]
+            for _ in range(KICK if stale >= stuck else 0):
+                current, _ = (move or any_move)(current, rng)
+            current_cost = evaluate(current)
             evaluate.adopt()
-            history = [best_cost] * HISTORY
+            history = [current_cost] * HISTORY
     return best, best_cost
 
 

@@ -13,7 +13,7 @@ from scheduler.generator import Expansion
 from scheduler.jobformat.problems import Problems
 from scheduler.models import Job, Task
 from scheduler.states import JobState
-from users.models import LabRole, Project, User
+from users.models import LabRole, User
 from users.permissions import require
 from users.policies.rules import Rules, rules_of
 
@@ -22,9 +22,8 @@ from .requests import WAIT_S, Answer, IllegalStateError, ask
 AGENT = "it comes from an automatic agent"
 
 
-def check_rules(expansion: Expansion, project: Project, problems: Problems) -> None:
+def check_rules(expansion: Expansion, rules: Rules, problems: Problems) -> None:
     """Note what of a job the project's rules forbid."""
-    rules = rules_of(project)
     for task in expansion.tasks:
         if task.cleanup:
             continue
@@ -49,9 +48,8 @@ def unknown_names(rules: Rules) -> list[str]:
     return sorted(named - known)
 
 
-def why_approval(tasks: Iterable[tuple[str, str]], project: Project, by_agent: bool) -> str:
+def why_approval(tasks: Iterable[tuple[str, str]], rules: Rules, by_agent: bool) -> str:
     """Return why a job with these tasks (module, task) has to be approved, or nothing."""
-    rules = rules_of(project)
     wanted = sorted({f"{module}.{task}" for module, task in tasks if rules.wants_approval(module, task)})
     reasons = [f"the project has {', '.join(wanted)} approved"] if wanted else []
     if by_agent and rules.approve_agents:

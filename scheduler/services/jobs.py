@@ -30,6 +30,7 @@ from scheduler.states import JobState
 from users.audit import note
 from users.models import Project, ProjectRole, User
 from users.permissions import my_project
+from users.policies.rules import Rules, rules_of
 
 from .approval import check_rules, tell_operators, why_approval
 from .campaigns import check_campaign
@@ -63,6 +64,7 @@ class CheckedJob:
 
     document: JobDocument
     project: Project
+    rules: Rules
     deadline_at: datetime | None
     expansion: Expansion
     catalogue: Catalogue
@@ -214,10 +216,11 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None, *, m
         _check_recipients(document, chosen, problems)
     earlier = earlier_samples(document, catalogue, user, problems)
     expansion = expand(document, catalogue, new_id(), problems, earlier, by_hand=manual)
+    rules = Rules.model_validate({}) if chosen is None else rules_of(chosen)
     if chosen is not None:
         if not manual:
             # By hand somebody works as an operator of the module, which no project's rules are about.
-            check_rules(expansion, chosen, problems)
+            check_rules(expansion, rules, problems)
         check_campaign(document, expansion, chosen, problems)
     if not problems:
         check_places(expansion, catalogue, problems)
@@ -229,7 +232,7 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None, *, m
     problems.refuse()
     if chosen is None:
         raise RuntimeError("a job without a project must have been refused")
-    return CheckedJob(document, chosen, deadline_at, expansion, catalogue)
+    return CheckedJob(document, chosen, rules, deadline_at, expansion, catalogue)
 
 
 def _catalogue() -> Catalogue:
@@ -362,7 +365,7 @@ def _insert(
     job.rerun_of, job.idempotency_key, job.idempotency_digest = rerun_of, key, digest
     job.by_agent = by_agent
     used = {(task.module, task.task) for task in expansion.tasks if not task.cleanup and not manual}
-    job.state_reason = why_approval(used, checked.project, by_agent)
+    job.state_reason = why_approval(used, checked.rules, by_agent)
     if job.state_reason:
         job.state = JobState.AWAITING_APPROVAL
     insert(job, expansion)

@@ -142,7 +142,7 @@ def test_bounds_never_exceed_the_optimum_and_the_search_finds_it(rows):
     makespan, flow = brute_force(problem)
     assert makespan_bound(problem) <= makespan
     assert flow_bound(problem) <= flow
-    plan = make_plan(problem, objective="flow", limits=Limits(deterministic=0.02))
+    plan = make_plan(problem, objective="flow", limits=Limits(deterministic=0.5))
     # Insertion into gaps in some order can be better than any order of starts without gaps: never worse.
     assert plan.objective[2] == flow
 
