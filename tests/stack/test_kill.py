@@ -23,6 +23,8 @@ from .running import RunningStack, running_stack
 SCALE = "1200"
 PROCESSES = ("web", "scheduler", "host", "services", "simulation", "redis", "documents")
 SAMPLES = 2
+SWITCHED = frozenset(("stirrer", f"{verb}_{number}") for verb in ("OUT_SP", "START", "STOP") for number in (1, 4))
+"""Stirring and heating go on and off once for all samples, or for each if one is lost before the next comes."""
 Moves = Counter[tuple[str, str]]
 
 
@@ -133,4 +135,5 @@ def test_nothing_is_lost_or_doubled(name: str, tmp_path: Path, undisturbed: Move
         # A device that vanished may have lost its step's sample, or somebody has to look at the bench: then less has
         # been done than the recipe says, and nothing more.
         assert name in ("host", "simulation"), (name, job["state"], job["state_reason"])
-        assert more == {}, (at, job["state_reason"])
+        switched = {key for key in more if key in SWITCHED and told[key] <= 2 * SAMPLES}
+        assert set(more) == switched, (at, job["state_reason"], more)
