@@ -124,7 +124,7 @@ def load(file: Path) -> Loop:
     """
     try:
         return Loop.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LoopError(f"{file} is not YAML: {error}") from None
     except ValidationError as error:
         rows = (f"  {'.'.join(map(str, row['loc']))}: {_sentence(row['msg'])}" for row in error.errors())

@@ -1,11 +1,13 @@
-"""The cast with a running lab clock, each at a browser."""
+"""The cast with a running lab clock, each at Django's test client; and a real browser."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 from django.test import Client
+from playwright import sync_api
 
 from analysis import results
 from modules.contract import clock
@@ -13,6 +15,16 @@ from octolab import labtime
 from tests.cast import World, make_world
 
 Browser = Callable[[str], Client]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[sync_api.Browser]:
+    """Debian's Chromium; a test that uses it is skipped where there is none."""
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        running = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield running
+        running.close()
 
 
 @pytest.fixture

@@ -94,11 +94,15 @@ def test_a_loop_learns_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
         _, refusal = changed.communicate(timeout=60)
         dark = _loop_process(tmp_path / "broken.yaml", asking)
         nothing, stopped = dark.communicate(timeout=60)
+        further = _loop_process(tmp_path / "loop.yaml", asking, "--cycles", "5")
+        more, _ = further.communicate(timeout=60)
         with Octolab(address, token) as lab:
             jobs = {job["campaign_key"]: job["id"] for job in lab.jobs(campaign="to-600")}
 
     assert cycles[0] == seen
-    assert jobs == {f"cycle-{cycle['cycle']}": cycle["job"] for cycle in cycles}
+    beyond = [json.loads(line) for line in more.splitlines()]
+    assert beyond[:4] == cycles
+    assert jobs == {f"cycle-{cycle['cycle']}": cycle["job"] for cycle in beyond}
     assert [cycle["cycle"] for cycle in cycles] == [1, 2, 3, 4]
     samples = [sample for cycle in cycles for sample in cycle["samples"]]
     assert len(samples) == 12
@@ -113,8 +117,8 @@ def test_a_loop_learns_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert "Cycle 1 measured nothing" in stopped
 
 
-def _loop_process(file: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "octolab.cli", "loop", str(file), "--json"]
+def _loop_process(file: Path, environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "octolab.cli", "loop", str(file), "--json", *options]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -140,6 +144,13 @@ def test_a_loop_that_is_none_is_refused_with_the_place(
         load(file)
     assert place in str(error.value)
     assert sentence in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_bytes(b"\xff\xfe\x00loop")
+    with pytest.raises(LoopError, match="is not YAML"):
+        load(file)
 
 
 def test_the_loop_that_ships_is_one() -> None:
