@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import redis
 
-from analysis.documents import DocumentStore
+from analysis.documents import DocumentStore, StoreUnavailableError
 from modules.contract.lab import Lab
 from modules.contract.manifest import Action, Device, Manifest, Resource, Result
 from modules.contract.manifest import Step as ManifestStep
@@ -233,6 +233,8 @@ class FakeHost:
         self.devices = dict.fromkeys(DEVICES, "idle")
         self.orders: dict[str, Order] = {}
         """Claimed and not closed, by attempt id."""
+        self.undecided: dict[str, tuple[Order, str]] = {}
+        """Asked for, with which nonce, and without a certain answer so far."""
         self.executed: list[str] = []
         """Attempts whose action was entered, in order."""
 
@@ -261,6 +263,7 @@ class FakeHost:
         self.previous.append(self.incarnation)
         self.incarnation = str(uuid4())
         self.orders.clear()
+        self.undecided.clear()
 
     def restart_quietly(self) -> None:
         """Take another incarnation, but go on with what is claimed."""
@@ -276,9 +279,15 @@ class FakeHost:
         return orders
 
     def claim(self, orders: Iterable[Order] | None = None) -> list[Order]:
-        """Claim orders (those that are in the queue); return those that are ours."""
-        ours = []
+        """Claim orders (those that are in the queue); return those that are ours.
+
+        What the store gave no certain answer to is asked again by the next call, with the same nonce.
+        """
         for order in self.deliver() if orders is None else orders:
+            if order.attempt_id not in self.orders:
+                self.undecided.setdefault(order.attempt_id, (order, uuid4().hex))
+        ours = []
+        for order, nonce in list(self.undecided.values()):
             document = {
                 "_id": order.attempt_id,
                 "schema_version": 1,
@@ -290,10 +299,12 @@ class FakeHost:
                 "step_ids": [step.step_id for step in order.steps],
                 "claimed_lab_s": self.clock.now(),
             }
-            if (
-                order.attempt_id not in self.orders
-                and self.store.insert_many("attempts", [{**document, "nonce": uuid4().hex}])[0]
-            ):
+            try:
+                claimed = self.store.claim("attempts", document, nonce)
+            except StoreUnavailableError:
+                break
+            del self.undecided[order.attempt_id]
+            if claimed:
                 self.orders[order.attempt_id] = order
                 ours.append(order)
         return ours

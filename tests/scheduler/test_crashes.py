@@ -63,12 +63,16 @@ def test_redis_emptied_and_killed_in_the_middle(world: World) -> None:
 
 
 def test_the_document_store_killed_in_the_middle(world: World) -> None:
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
     world.start_scheduler()
     jobs = len(world.submit(30))
-    time.sleep(1)
-    world.mongo.kill()
-    time.sleep(1.5)
-    world.mongo.start()
+    for away_s in (1.5, 0.1, 0.1, 0.1):
+        time.sleep(rng.uniform(0.3, 1.0))
+        world.mongo.kill()
+        time.sleep(away_s)
+        world.mongo.start()
     world.wait_for_all()
     world.check(jobs)
 
