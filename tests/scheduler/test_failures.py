@@ -279,8 +279,7 @@ def test_a_held_job_is_held_again_when_the_operator_is_done(bench: Bench) -> Non
     bench.turn()
     job.refresh_from_db()
     assert job.state == "needs_operator"
-    new = bench.scheduler = bench.new_scheduler()
-    assert new.state.jobs[str(job.id)].back_to == "held", "another process knows it too"
+    bench.restart()
     step = job.steps.get(name="work0")
     bench.request("decide", job, step=str(step.id), decision="done", note="it was done")
     bench.turn(5)
