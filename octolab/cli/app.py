@@ -14,7 +14,7 @@ import typer
 from octolab.client import ApiError, NotAuthenticatedError, OctolabError
 
 # isort: off - in the order in which `octolab --help` lists their commands
-from . import account, control, jobs, lab, loop, operators, show  # noqa: F401
+from . import account, control, jobs, lab, loop, module, operators, show  # noqa: F401
 from .base import app, err
 
 # isort: on
