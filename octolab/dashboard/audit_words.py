@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from octolab.ids import uuid_or_none
 from scheduler.models import Job, Sample, Step
 from users.audit.models import AuditEntry
 from users.models import User
@@ -101,7 +102,7 @@ class Said:
 def in_words(entries: Iterable[AuditEntry], reader: User) -> list[Said]:
     """Return the entries as sentences; jobs are named to those alone who may see them."""
     entries = list(entries)
-    known = _objects({found for entry in entries if (found := _uuid(entry.subject)) is not None}, reader)
+    known = _objects({found for entry in entries if (found := uuid_or_none(entry.subject)) is not None}, reader)
     return [_said(entry, known.get(entry.subject)) for entry in entries]
 
 
@@ -169,11 +170,4 @@ def _shown(value: Any) -> str:
 
 def _short(subject: str) -> str:
     """Return an id so that people can tell it from others; anything else as it is."""
-    return f"…{subject[-8:]}" if _uuid(subject) is not None else subject
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+    return f"…{subject[-8:]}" if uuid_or_none(subject) is not None else subject
