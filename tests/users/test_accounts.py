@@ -226,11 +226,17 @@ def test_a_forgotten_password_is_reset_by_mail_and_nobody_learns_who_has_an_acco
     [message] = [m for m in mail.outbox if m.to == ["ann@example.org"]]
     link = re.search(r"http://\S+(/account/password/reset/key/\S+)", message.body)
     assert link
+    assert "Your user name is ann." in message.body
     client = browser()
     form = client.get(link[1]).headers["Location"]
+    assert "Choose a new password" in client.get(form).content.decode()
     client.post(form, {"password1": "another good secret", "password2": "another good secret"})
     user.refresh_from_db()
     assert user.check_password("another good secret")
+    assert "does not work any more" in browser().get(link[1]).content.decode()
+    told = mail.outbox[-1]
+    assert told.to == ["ann@example.org"]
+    assert "If that was not you" in told.body
 
 
 # --- second factors and sessions
