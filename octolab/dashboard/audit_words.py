@@ -18,6 +18,7 @@ from users.models import User
 from . import words
 
 _SAID = {
+    "access.reset": "gave {subject} a new password, without a second factor",
     "channel.create": "added the notification channel “{name}”",
     "channel.delete": "removed the notification channel “{name}”",
     "channel.test": "tested the notification channel “{name}”",
@@ -30,6 +31,7 @@ _SAID = {
     "factor.reset": "made new recovery codes for {subject}",
     "factor.fail": "gave a wrong second factor for {subject}",
     "invitation.send": "invited {subject}",
+    "invitation.withdraw": "withdrew the invitation of {subject}",
     "job.submit": "submitted the job “{name}”",
     "job.reject": "rejected {object}",
     "job.approve": "approved {object}",
@@ -96,7 +98,14 @@ class Said:
     @property
     def grave(self) -> bool:
         """Whether it should catch the eye."""
-        return self.entry.verb in {"estop.trip", "login.fail", "factor.fail", "labrole.give", "user.deactivate"}
+        return self.entry.verb in {
+            "access.reset",
+            "estop.trip",
+            "login.fail",
+            "factor.fail",
+            "labrole.give",
+            "user.deactivate",
+        }
 
 
 def in_words(entries: Iterable[AuditEntry], reader: User) -> list[Said]:

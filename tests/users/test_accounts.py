@@ -120,7 +120,7 @@ def test_who_was_made_with_an_address_is_not_locked_out_by_looking_at_it() -> No
 
 def test_an_invitation_lets_one_person_in_and_into_the_project(world: World) -> None:
     change_policy(sign_up="invitation")
-    invitation, link = invite("new@example.org", world.project, by="admin")
+    invitation, link, _ = invite("new@example.org", world.project, by="admin")
     assert [m.to for m in mail.outbox] == [["new@example.org"]]
     secret = link.rsplit("/", 1)[1]
     assert secret not in str(Invitation.objects.values().get())
@@ -137,7 +137,7 @@ def test_an_invitation_lets_one_person_in_and_into_the_project(world: World) -> 
 
 
 def test_invitations_that_are_wrong_old_or_useless_let_nobody_in(world: World) -> None:
-    invitation, link = invite("new@example.org")
+    invitation, link, _ = invite("new@example.org")
     path = "/invitation/" + link.rsplit("/", 1)[1]
     assert browser().get(path).status_code == 404, "sign-up is off"
     change_policy(sign_up="invitation")
@@ -237,6 +237,36 @@ def test_a_forgotten_password_is_reset_by_mail_and_nobody_learns_who_has_an_acco
     told = mail.outbox[-1]
     assert told.to == ["ann@example.org"]
     assert "If that was not you" in told.body
+
+
+def test_an_admin_lets_in_who_has_lost_password_and_second_factor(world: World) -> None:
+    user = services.create_user("ann", PASSWORD)
+    TOTP.activate(user, "JBSWY3DPEHPK3PXP")
+    elsewhere = Client()
+    elsewhere.force_login(user)
+    for _ in range(11):
+        sign_in(browser(), "ann", "forgotten")
+    assert browser(world.owner).post("/admin/accounts/ann", {"do": "reset"}).status_code == 404
+    shown = browser(world.admin).post("/admin/accounts/ann", {"do": "reset"}).content.decode()
+    password = re.search(r'<code class="secret">([^<]+)</code>', shown)
+    assert password
+    client = browser()
+    sign_in(client, "ann", password[1])
+    assert signed_in(client)
+    assert elsewhere.get("/account").status_code == 302, "sessions have ended"
+    assert AuditEntry.objects.filter(verb="access.reset", subject="ann").exists()
+
+
+def test_an_invitation_is_withdrawn(world: World) -> None:
+    change_policy(sign_up="invitation")
+    admin = browser(world.admin)
+    shown = admin.post("/admin/invitations", {"email": "new@example.org"}).content.decode()
+    link = re.search(r"(/invitation/[^<]+)</code>", shown)
+    assert link
+    pk = Invitation.objects.get().pk
+    assert browser(world.owner).post("/admin/invitations", {"do": "withdraw", "invitation": pk}).status_code == 404
+    admin.post("/admin/invitations", {"do": "withdraw", "invitation": pk})
+    assert browser().get(link[1]).status_code == 410
 
 
 # --- second factors and sessions
