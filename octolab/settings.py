@@ -295,7 +295,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "octolab",
-    "DESCRIPTION": "Jobs, results and devices of a laboratory that many people share.",
+    "DESCRIPTION": (BASE_DIR / "octolab" / "api" / "first-steps.md").read_text(encoding="utf-8"),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -19,6 +19,19 @@ from .base import app, err
 
 # isort: on
 
+PANELS = {
+    "account": "You",
+    "jobs": "Jobs",
+    "control": "Jobs",
+    "loop": "Jobs",
+    "lab": "The lab",
+    "operators": "Operators",
+}
+"""Where `octolab --help` lists a module's commands."""
+for _command in app.registered_commands:
+    if _command.callback is not None:
+        _command.rich_help_panel = PANELS[_command.callback.__module__.rpartition(".")[2]]
+
 
 def run() -> None:
     """Run the command line; what is wrong becomes one clear message, with ``--json`` the server's own."""

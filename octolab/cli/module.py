@@ -20,7 +20,7 @@ NAMED = "our_doser"
 """What the module of the template is called."""
 
 module_app = typer.Typer(help="Begin a module of your own, and check it. No server is needed.", no_args_is_help=True)
-app.add_typer(module_app, name="module")
+app.add_typer(module_app, name="module", rich_help_panel="Modules of your own")
 
 
 @module_app.command()

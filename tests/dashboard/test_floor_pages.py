@@ -26,7 +26,7 @@ def test_the_operators_desk_does_not_exist_for_others(world: World, signed_in: B
     for name in ("owner", "lead", "admin", "outsider"):
         assert signed_in(name).get("/operator").status_code == 404, name
         assert signed_in(name).post(decide, {"decision": "done", "note": "x"}).status_code == 404, name
-        assert signed_in(name).post(reverse("operator-refill", args=["vials"]), {"amount": 1}).status_code == 404, name
+        assert signed_in(name).post(reverse("operator-refill", args=["vials"]), {"level": 1}).status_code == 404, name
 
 
 def test_operators_lock_clear_and_run_by_hand_from_their_desk(world: World, signed_in: Browser) -> None:
