@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from octolab.ids import uuid_or_none
+from scheduler.services.approval import unknown_modules
 from users import services
 from users.accounts.adapter import INVITATION
 from users.accounts.services import OFF, Sent, admit, invite, open_invitation, reset_access, turn_away, withdraw
@@ -109,7 +110,10 @@ def account(request: HttpRequest, username: str) -> HttpResponse:
             case "unlock":
                 services.activate(user)
             case "give":
-                services.set_lab_role(user, _role(form.get("role", "")), names(form.get("modules", "")) or None)
+                modules = names(form.get("modules", "")) or None
+                services.set_lab_role(user, _role(form.get("role", "")), modules)
+                if said := unknown_modules(modules or ()):
+                    messages.warning(request, said, extra_tags="bad")
             case "take" if not (user == asker(request) and form.get("role") == LabRole.Role.ADMIN):
                 services.take_lab_role(user, _role(form.get("role", "")))
             case "quota":

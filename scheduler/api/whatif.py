@@ -50,7 +50,9 @@ class OutageInput(StrictSerializer):
 class WhatIfInput(StrictSerializer):
     """What would be otherwise."""
 
-    job = serializers.JSONField(required=False, help_text="A job that would be submitted now (`/schemas/job`), or its text as YAML.")
+    job = serializers.JSONField(
+        required=False, help_text="A job that would be submitted now (`/schemas/job`), or its text as YAML."
+    )
     lose = serializers.ListField(
         child=serializers.CharField(max_length=64), required=False, max_length=MOST, default=list
     )

@@ -257,6 +257,19 @@ def test_an_admin_lets_in_who_has_lost_password_and_second_factor(world: World) 
     assert AuditEntry.objects.filter(verb="access.reset", subject="ann").exists()
 
 
+def test_a_role_of_a_module_that_the_lab_does_not_have_is_given_and_told(world: World) -> None:
+    page = browser(world.admin).post(
+        "/admin/accounts/viewer", {"do": "give", "role": "operator", "modules": "uv_viz"}, follow=True
+    )
+    assert "The lab has no module uv_viz at present" in page.content.decode()
+    assert LabRole.objects.get(user__username="viewer").modules == ["uv_viz"]
+
+
+@pytest.mark.parametrize(("host", "named"), [("localhost", True), ("127.0.0.1:8000", False), ("[::1]:8000", False)])
+def test_passkeys_are_offered_where_a_browser_can_keep_them(host: str, named: bool) -> None:
+    assert ('id="passkey_login"' in Client(headers={"host": host}).get("/login").content.decode()) is named
+
+
 def test_an_invitation_is_withdrawn(world: World) -> None:
     change_policy(sign_up="invitation")
     admin = browser(world.admin)
