@@ -278,6 +278,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SCHEDULER_POLICY = os.environ.get("OCTOLAB_POLICY", "masking")
 """How work is packed: ``masking`` (all jobs share the devices) or ``fcfs`` (one job in the lab at a time)."""
 
+HISTORY_DAYS = float(os.environ.get("OCTOLAB_HISTORY_DAYS", 30))
+"""For how long every version of the plan, and everything that jobs were told, is kept; older ones are thinned out."""
+
 # --- the REST API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

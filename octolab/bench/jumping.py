@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, run
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from octolab.stack.options import REPOSITORY, Options
 from scheduler.planning.codec import dump_problem, load_problem
 from scheduler.planning.problem import Job, Problem, Step
 
+from .clock import START_S, JumpingClock
 from .lab import BenchError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from users.models import User
 
 MODULE, HOST = "bench", "host"
-START_S = 100.0
 LATEST_S = 14 * 24 * 3600.0
 BEAT_S = 1.0
 START_WITHIN_S = 60.0
@@ -108,31 +108,6 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     problem = load_problem(Path(sys.argv[1]).read_text())
     print(json.dumps(QuickLab(problem).run()))
-
-
-class JumpingClock:
-    """Lab time that moves only when it is told to."""
-
-    scale = 1.0
-
-    def __init__(self) -> None:
-        self.time_s = START_S
-
-    def now(self) -> float:
-        """Return the lab time."""
-        return self.time_s
-
-    def sleep(self, lab_seconds: float) -> None:
-        """Let time pass."""
-        self.time_s += lab_seconds
-
-    def datetime(self, lab_s: float) -> datetime:
-        """Return a date for a lab time."""
-        return datetime(2026, 6, 1, tzinfo=UTC) + timedelta(seconds=lab_s)
-
-    def real_seconds(self, lab_seconds: float) -> float:
-        """Return what a real lab would take."""
-        return lab_seconds
 
 
 class QuickLab:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from scheduler.process import endings
 from scheduler.process.bench import Bench
 from scheduler.process.equipment import LiveDevice
 from scheduler.process.failures import is_cleanup
@@ -15,7 +16,7 @@ from scheduler.process.flow import Flow
 from scheduler.process.live import ATTENDED, LiveJob, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
-from scheduler.process.policy import SKIP, policy_of, severest
+from scheduler.process.policy import SKIP, Policy, policy_of, severest
 from scheduler.process.references import add_results
 from scheduler.states import DeviceState, JobState, StepState
 
@@ -160,6 +161,8 @@ class Attempts:
         # What was ordered in vain has not begun; a job counts as started only by what was done.
         if state == "completed" or touched or record.get("started_lab_s") is not None:
             self._begin(unit, record)
+        if state == "completed" or touched:
+            flow.endings.touched(unit)
         for name, why in (record.get("broken") or {}).items():
             if name in flow.state.devices:
                 self.on_broken(flow.state.devices[name], str(why))
@@ -191,9 +194,13 @@ class Attempts:
             for step in unit.steps:
                 step.failures += not step.final
         if state == "failed" and self._may_repeat(unit, touched):
-            self._not_before(unit, ended_s + policy_of(unit).pause_s(unit.first.failures))
+            self._not_before(unit, ended_s + _policy(unit).pause_s(unit.first.failures))
             log.info("attempt failed and is repeated", attempt=unit.attempt_id, reason=reason)
             flow.failures.again(unit, f"attempt {unit.first.attempt} failed: {reason}", touched=touched)
+            return
+        if unit.ends and unit.job.how != "halt":
+            # What it was to switch off is perhaps still on.
+            self._leave_to_operator(unit, f"{state} (attempt {unit.first.attempt}): {reason}", "")
             return
         done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
         self._complete_steps(unit, record, ended_s, done)
@@ -272,9 +279,14 @@ class Attempts:
         self.flow.changes.touch(unit.first)
 
     def _may_repeat(self, unit: Unit, touched: bool) -> bool:
-        if unit.job.state == JobState.CANCELLING or max(s.failures for s in unit.steps) > policy_of(unit).retry:
+        if unit.job.state == JobState.CANCELLING and not unit.ends:
             return False
-        return not touched or all(
+        if max(s.failures for s in unit.steps) > _policy(unit).retry:
+            return False
+        return not touched or self._repeat_safe(unit)
+
+    def _repeat_safe(self, unit: Unit) -> bool:
+        return all(
             self.manifests.repeat_safe(unit.job, step.module, step.action) for step in unit.steps if not step.final
         )
 
@@ -289,9 +301,14 @@ class Attempts:
             flow.failures.again(unit, f"attempt {unit.first.attempt} was interrupted before it moved anything")
             return
         self._begin(unit, record)
+        flow.endings.touched(unit)
         done = [step for step in unit.steps if step.id in (record.get("step_ends_lab_s") or {})]
         self._complete_steps(unit, record, flow.now_s, done)
-        last = record.get("last_command") or ""
+        self._leave_to_operator(unit, reason, record.get("last_command") or "")
+
+    def _leave_to_operator(self, unit: Unit, reason: str, last: str) -> None:
+        """Nobody knows what became of a unit: its devices stay blocked until an operator has decided."""
+        flow = self.flow
         for step in unit.steps:
             if not step.final:
                 flow.changes.step(step, StepState.INTERRUPTED, reason, data={"last_command": last})
@@ -317,3 +334,8 @@ class Attempts:
     def _time(self, lab_s: Any) -> float:
         """Return a recorded lab time, or now if there is none; nothing has ended in the future."""
         return self.flow.now_s if not isinstance(lab_s, int | float) else min(float(lab_s), self.flow.now_s)
+
+
+def _policy(unit: Unit) -> Policy:
+    """Return how often a unit is repeated: as its job says, and what switches a setting off a few times at least."""
+    return Policy(endings.MOST_FAILURES - 1, endings.PAUSE_S) if unit.ends else policy_of(unit)

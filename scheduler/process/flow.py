@@ -227,6 +227,7 @@ class Flow:
 
     def settle(self, step: LiveStep) -> None:
         """Draw the consequences of a step's end for its settings, samples, job and followers."""
+        self.endings.over(step)
         for member in step.members:
             self._release_settings(step, member)
             self.settle_sample(member.sample)

@@ -124,7 +124,7 @@ class Grants:
 
     def may_start(self, unit: Unit, now_s: float) -> bool:
         """Tell whether a unit may start now."""
-        if not unit.waiting or not unit.job.schedulable:
+        if not (unit.waiting and unit.schedulable):
             return False
         due_s = self.due_s(unit)
         if due_s is None or not unit.first.alive:
@@ -216,6 +216,10 @@ class Grants:
         return True
 
     def _setting_free(self, unit: Unit, key: str, value: Any) -> bool:
+        ending = self.state.endings.get(key)
+        if ending is not None and not ending.waiting:
+            # It would be switched off under the hands of whoever takes it.
+            return False
         own = {holder_of(member) for member in unit.first.alive}
         for holder, held in self.state.setting_holders[key].items():
             if held != value and holder not in own:

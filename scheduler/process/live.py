@@ -246,6 +246,11 @@ class Unit:
         return self.steps[0].waiting
 
     @property
+    def schedulable(self) -> bool:
+        """Whether it may start; what switches a setting off may do so while its job is held or paused."""
+        return self.job.schedulable or (bool(self.ends) and self.job.state in (JobState.HELD, JobState.PAUSED))
+
+    @property
     def state(self) -> str:
         """State of the first step that is not final, or of the last one."""
         return next((step.state for step in self.steps if not step.final), self.steps[-1].state)
@@ -345,6 +350,8 @@ class LabState:
         """Module instance → hash of the manifest that its host serves."""
         self.setting_holders: dict[str, dict[str, Any]] = defaultdict(dict)
         """``device.setting`` → holder (sample or job id) → value, while it is held."""
+        self.endings: dict[str, Unit] = {}
+        """``device.setting`` → what is called for to switch it off."""
         self.estopped: set[str] = set()
         """Scopes (``lab`` or a module) whose emergency stop is tripped."""
         self.emergency_seen = False

@@ -41,6 +41,7 @@ from scheduler.process.questions import Questions
 from scheduler.process.shares import Shares
 from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
+from scheduler.process.thinning import Thinning
 from scheduler.process.versions import write_verdict
 from scheduler.services.placement import PREVIEWS, placement_key
 
@@ -81,6 +82,7 @@ class Scheduler:
         self.names = LocalNames(lab)
         self.improver = Improver(self.bell.ring) if improve and policy == "masking" else None
         self.advisor = Advisor(self.bell.ring)
+        self.thinning = Thinning()
         self._stop = False
         self._moves_written_s = 0.0
         self._remembered_s = 0.0
@@ -216,6 +218,7 @@ class Scheduler:
             self.grants.wake_all()
             self.bell.ring()
         self._send_again()
+        self._thin_out()
         self._repair(now_s)
         self._answer_questions(now_s)
         self._remember()
@@ -301,6 +304,12 @@ class Scheduler:
         changes.commit(self.leadership, notify)
         if units:
             self.sender.send((unit, self._order(unit)) for unit in units)
+
+    def _thin_out(self) -> None:
+        """Delete a little of what is old, once the orders are out."""
+        changes = Changes(self.clock.now())
+        self.thinning.go_on(changes)
+        changes.commit(self.leadership, notify)
 
     def _note_moves(self, changes: Changes) -> None:
         """Write where steps stand in the plan: at once if few moved, else no more than once a second."""

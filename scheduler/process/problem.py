@@ -56,7 +56,7 @@ def place_id(resource: str) -> str:
 
 def stalled(state: LabState, step: LiveStep) -> bool:
     """Tell whether a waiting step cannot start until a person or a host has done something."""
-    if not step.job.schedulable or step.asks or step.unit.awaits:
+    if not step.unit.schedulable or step.asks or step.unit.awaits:
         return True
     if step.standby:
         return False

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,6 +19,7 @@ from modules.contract.manifest import Action, Device, Manifest, Resource, Result
 from modules.contract.manifest import Step as ManifestStep
 from modules.contract.manifest import Task as ManifestTask
 from modules.contract.messages import CLOSED, Order
+from octolab.bench.clock import JumpingClock
 from octolab.ids import new_id
 from scheduler import models
 from scheduler.process.leader import Leadership
@@ -98,28 +99,6 @@ def _look() -> ManifestTask:
             Result(name="colour", dtype="string", choices=("red", "blue"), optional=True),
         ),
     )
-
-
-class TestClock:
-    """Lab time that moves only when the test says so."""
-
-    __test__ = False
-    scale = 1.0
-
-    def __init__(self) -> None:
-        self.time_s = 100.0
-
-    def now(self) -> float:
-        return self.time_s
-
-    def sleep(self, lab_seconds: float) -> None:
-        self.time_s += lab_seconds
-
-    def datetime(self, lab_s: float) -> datetime:
-        return datetime(2026, 6, 1, tzinfo=UTC) + timedelta(seconds=lab_s)
-
-    def real_seconds(self, lab_seconds: float) -> float:
-        return lab_seconds
 
 
 @dataclass
@@ -356,7 +335,7 @@ class Bench:
         self, mongo_url: str, redis_url: str, *, policy: str = "masking", capacities: dict[str, int] | None = None
     ) -> None:
         self.mongo_url, self.redis_url, self.policy = mongo_url, redis_url, policy
-        self.clock = TestClock()
+        self.clock = JumpingClock()
         self.store = DocumentStore(mongo_url)
         self.host = FakeHost(self.store, redis_url, self.clock, make_manifest(capacities=capacities))
         self.owner = User.objects.filter(username="ada").first() or make_user("ada")

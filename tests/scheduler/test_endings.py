@@ -8,12 +8,12 @@ from tests.scheduler.harness import Bench, S, states
 KEY = "oven.heat"
 
 
-def bake(bench: Bench, value: float = 60.0, **fields: object) -> models.Job:
+def bake(bench: Bench, value: float = 60.0, action: str = "safe", **fields: object) -> models.Job:
     """Insert a job that holds the oven's heat over two steps; its end is dormant."""
     return bench.job(
         S("heat", {"oven": "use"}, settings={KEY: value}),
         S("dwell", standby=True, duration_s=50, needs=["heat"], settings={KEY: value}),
-        S("off", {"oven": "use"}, duration_s=2, samples=None, cleanup=True, key=f"ends {KEY}"),
+        S("off", {"oven": "use"}, duration_s=2, samples=None, cleanup=True, key=f"ends {KEY}", action=action),
         **fields,
     )
 
@@ -123,3 +123,118 @@ def test_a_lost_sample_switches_it_off_and_the_job_is_still_failed(bench: Bench)
     bench.turn()
     job.refresh_from_db()
     assert (job.state, job.samples_failed) == ("failed", 1)
+
+
+def test_a_switch_off_that_fails_is_tried_again_and_then_left_to_an_operator(bench: Bench) -> None:
+    job = bake(bench)
+    bench.turn()
+    ordered(bench)
+    bench.turn(10)
+    bench.turn(50)
+    for attempt in range(1, 4):
+        bench.turn(30)
+        [order] = bench.host.claim()
+        assert order.attempt_id.endswith(f"/{attempt}")
+        bench.host.close(order, "failed", error="the line was noisy")
+        bench.turn()
+    bench.turn(600)
+    job.refresh_from_db()
+    assert (job.state, bench.host.claim()) == ("needs_operator", [])
+    assert "failed (attempt 3): the line was noisy" in job.steps.get(name="off").reason
+    bench.host.restart()
+    bench.alive()
+    step = str(job.steps.get(name="off").pk)
+    assert bench.request("decide", job, step=step, decision="repeat", note="the line is quiet now").refused == ""
+    bench.turn(60)
+    assert ordered(bench) == ["off"]
+    bench.turn()
+    job.refresh_from_db()
+    assert job.state == "completed"
+
+
+def test_a_failed_switch_off_outlives_the_scheduler_and_the_end_of_the_job_s_wishes(bench: Bench) -> None:
+    job = bake(bench)
+    bench.turn()
+    ordered(bench)
+    bench.turn(10)
+    bench.request("cancel", job)
+    [order] = bench.host.claim()
+    bench.restart()
+    bench.host.close(order, "failed", error="the line was noisy")
+    bench.turn()
+    bench.restart()
+    bench.turn(30)
+    assert ordered(bench) == ["off"]
+    bench.turn()
+    job.refresh_from_db()
+    assert (job.state, job.steps.get(name="off").failures) == ("cancelled", 1)
+
+
+def test_nobody_takes_it_while_it_is_switched_off(bench: Bench) -> None:
+    first = bake(bench)
+    bench.turn()
+    ordered(bench)
+    bench.turn(10)
+    bench.turn(50)
+    [off] = bench.host.claim()
+    bench.host.start(off)
+    # It needs the heat, and nothing else that is taken.
+    second = bench.job(
+        S("carry", {"arm": "use"}, settings={KEY: 60.0}),
+        S("off", {"oven": "use"}, duration_s=2, samples=None, cleanup=True, key=f"ends {KEY}"),
+    )
+    bench.turn()
+    bench.turn()
+    assert (ordered(bench), states(second)["carry"]) == ([], "waiting")
+    bench.host.close(off)
+    bench.turn()
+    assert ordered(bench) == ["carry"]
+    bench.turn()
+    assert ordered(bench) == ["off"]
+    bench.turn()
+    assert [job.state for job in models.Job.objects.filter(pk__in=[first.pk, second.pk])] == ["completed"] * 2
+
+
+def test_what_is_off_is_not_switched_off_again(bench: Bench) -> None:
+    bench.run_to_end(bake(bench))
+    job = bake(bench)
+    bench.turn()
+    [order] = bench.host.claim()
+    assert [step.name for step in order.steps] == ["heat"]
+    bench.host.close(order, "failed", error="no answer", touched=False)
+    bench.turn()
+    bench.turn()
+    assert ordered(bench) == []
+    job.refresh_from_db()
+    assert job.state == "failed"
+
+
+def test_a_job_on_hold_does_not_keep_it_on(bench: Bench) -> None:
+    job = bake(bench)
+    bench.turn()
+    ordered(bench)
+    bench.turn(10)
+    bench.request("hold", job)
+    bench.turn(50)
+    assert ordered(bench) == ["off"]
+    bench.turn()
+    job.refresh_from_db()
+    assert job.state == "completed"
+
+
+def test_a_switch_off_that_may_not_be_repeated_is_left_to_an_operator(bench: Bench) -> None:
+    job = bake(bench, action="run")
+    bench.turn()
+    ordered(bench)
+    bench.turn(10)
+    bench.turn(50)
+    [order] = bench.host.claim()
+    bench.host.close(order, "failed", error="the line was noisy")
+    bench.turn()
+    job.refresh_from_db()
+    assert job.state == "needs_operator"
+    assert bench.scheduler.state.devices["oven"].state == "unknown"
+    step = str(job.steps.get(name="off").pk)
+    assert bench.request("decide", job, step=step, decision="failed", note="I pulled the plug").refused == ""
+    job.refresh_from_db()
+    assert (job.state, ordered(bench)) == ("completed", [])

@@ -23,6 +23,8 @@ from .running import RunningStack, running_stack
 SCALE = "1200"
 PROCESSES = ("web", "scheduler", "host", "services", "simulation", "redis", "documents")
 SAMPLES = 2
+ENDS = {"stop_stirring": "stir", "stop_heating": "heat"}
+"""Task that switches a setting off → task that sets it."""
 SWITCHED = frozenset(("stirrer", f"{verb}_{number}") for verb in ("OUT_SP", "START", "STOP") for number in (1, 4))
 """Stirring and heating go on and off once for all samples, or for each if one is lost before the next comes."""
 Moves = Counter[tuple[str, str]]
@@ -137,3 +139,18 @@ def test_nothing_is_lost_or_doubled(name: str, tmp_path: Path, undisturbed: Move
         assert name in ("host", "simulation"), (name, job["state"], job["state_reason"])
         switched = {key for key in more if key in SWITCHED and told[key] <= 2 * SAMPLES}
         assert set(more) == switched, (at, job["state_reason"], more)
+        assert_nothing_off_is_switched_off(job, found)
+
+
+def assert_nothing_off_is_switched_off(job: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    """After a switch-off that was done comes another one only if the setting was set in between."""
+    task = {step["id"]: step["task_name"] for step in job["steps"]}
+    for ending, setting in ENDS.items():
+        off = False
+        for attempt in sorted(found, key=lambda attempt: attempt["claimed_lab_s"] or 0.0):
+            match task[attempt["step_ids"][0]]:
+                case name if name == setting and attempt["touched"]:
+                    off = False
+                case name if name == ending:
+                    assert not off, (ending, attempt)
+                    off = attempt["state"] == "completed"

@@ -25,7 +25,11 @@ from octolab.sdk import Action, Manifest, Result, Step, Task
 def manifest(options):
     parameters = {
         "type": "object",
-        "properties": {"x": {"type": "number", "unit": "µL"}, "broken": {"type": "boolean", "default": False}},
+        "properties": {
+            "x": {"type": "number", "unit": "µL"},
+            "broken": {"type": "boolean", "default": False},
+            "endless": {"type": "boolean", "default": False},
+        },
         "additionalProperties": False,
     }
     measure = Task(
@@ -33,12 +37,17 @@ def manifest(options):
         steps=(Step(name="measure", action="measure", duration_s="60"),),
         results=(Result(name="peak", unit="nm"),),
     )
-    return Manifest(package="hill", version="1", title="Hill", tasks=(measure,), actions=(Action(name="measure"),))
+    return Manifest(
+        package="hill", version="1", title="Hill", tasks=(measure,),
+        actions=(Action(name="measure", pause="immediate"),),
+    )
 
 
 def measure(ctx):
     if ctx.parameters["broken"]:
         raise RuntimeError("the lamp is out")
+    while ctx.parameters["endless"]:
+        ctx.sleep(3600)
     ctx.record(peak=400 + ctx.parameters["x"] / 4)
 
 
@@ -65,6 +74,9 @@ def test_a_loop_learns_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     (tmp_path / "loop.yaml").write_text(LOOP)
     (tmp_path / "other.yaml").write_text(LOOP.replace("1200 µL", "110 µL"))
     (tmp_path / "broken.yaml").write_text(LOOP.replace("to-600", "dark").replace("x: $x}", "x: $x, broken: true}"))
+    quick = LOOP.replace("to-600", "given-up").replace("cycles: 4", "cycles: 2")
+    (tmp_path / "endless.yaml").write_text(quick.replace("x: $x}", "x: $x, endless: true}"))
+    (tmp_path / "quick.yaml").write_text(quick)
     data = tmp_path / "data"
     there = {"PYTHONPATH": str(tmp_path), "OCTOLAB_DATA_ROOT": str(data), "OCTOLAB_LAB": str(tmp_path / "lab.toml")}
     with running_stack(data, "--no-demo", "--lab", str(tmp_path / "lab.toml"), environment=there) as stack:
@@ -98,6 +110,14 @@ def test_a_loop_learns_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
         more, _ = further.communicate(timeout=60)
         with Octolab(address, token) as lab:
             jobs = {job["campaign_key"]: job["id"] for job in lab.jobs(campaign="to-600")}
+            given_up = _loop_process(tmp_path / "endless.yaml", asking)
+            stack.until(lambda: [job["state"] for job in lab.jobs(campaign="given-up")] == ["running"])
+            [unwanted] = lab.jobs(campaign="given-up")
+            lab.cancel(unwanted["id"], reason="the wrong wavelength")
+            last, ended = given_up.communicate(timeout=60)
+            only = [job["id"] for job in lab.jobs(campaign="given-up")]
+        resumed = _loop_process(tmp_path / "quick.yaml", asking)
+        both, complaint = resumed.communicate(timeout=60)
 
     assert cycles[0] == seen
     beyond = [json.loads(line) for line in more.splitlines()]
@@ -115,6 +135,13 @@ def test_a_loop_learns_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert dark.returncode == 1
     assert [row["measured"] for row in json.loads(nothing)["samples"]] == [None] * 3
     assert "Cycle 1 measured nothing" in stopped
+    assert given_up.returncode == 1
+    assert "Cycle 1 was cancelled, so the loop ends here. Run it again to go on." in ended
+    assert json.loads(last)["job"] == unwanted["id"]
+    assert only == [unwanted["id"]], "nothing was made after it"
+    assert resumed.returncode == 0, complaint
+    assert [json.loads(line)["cycle"] for line in both.splitlines()] == [1, 2]
+    assert [row["measured"] is None for row in json.loads(both.splitlines()[0])["samples"]] == [True] * 3
 
 
 def _loop_process(file: Path, environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
