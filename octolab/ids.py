@@ -22,3 +22,11 @@ def derived_id(parent: UUID, path: str) -> UUID:
     """Return the id of a part: a UUIDv7 with the parent's time, and else determined by parent and path."""
     digest = int.from_bytes(blake2b(path.encode(), key=parent.bytes, digest_size=10).digest(), "big")
     return UUID(int=(parent.int & ~_RANDOM_BITS) | (digest & ~_FIXED_BITS) | _VERSION_7 | _VARIANT)
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """Return the UUID that a text writes; None if it writes none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -217,6 +217,9 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[octolab] "
+# Whoever's password, address or second factor changes is told by mail.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/login"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
@@ -295,7 +298,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "octolab",
-    "DESCRIPTION": "Jobs, results and devices of a laboratory that many people share.",
+    "DESCRIPTION": (BASE_DIR / "octolab" / "api" / "first-steps.md").read_text(encoding="utf-8"),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

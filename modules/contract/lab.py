@@ -203,6 +203,11 @@ class Lab(_Model):
         self._path, self._lines = path, lines
         return self
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the lab file; None for a lab that is written in no file."""
+        return self._path.parent.resolve() if self._path else None
+
     def where(self, *location: str | int) -> str:
         """Return ``lab.toml:12`` for what stands at a path: ``where("modules", "furnace", "package")``."""
         return f"{self._path}:{self._lines.of(location)}" if self._path else "the lab file"

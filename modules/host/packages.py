@@ -82,9 +82,7 @@ def _imported(lab: Lab, instance: str) -> ModuleType:
         package = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise PackageError(
-                f"{where} is not installed{_like(name)} Install it beside octolab, or correct `package`"
-            ) from error
+            raise PackageError(f"{where} is not installed{_like(name)} {_how_to_find(lab, name)}") from error
         raise PackageError(f"{where} needs {error.name!r}, which is not installed") from error
     except SyntaxError as error:
         raise PackageError(f"{error.filename}:{error.lineno}: {error.msg} (of {where})") from error
@@ -95,6 +93,13 @@ def _imported(lab: Lab, instance: str) -> ModuleType:
         if not hasattr(package, offer):
             raise PackageError(f"{package.__file__}:1: {name!r} does not offer {offer!r}; {HOW_TO}")
     return package
+
+
+def _how_to_find(lab: Lab, name: str) -> str:
+    folder = lab.folder
+    if folder is not None and (folder / name.partition(".")[0]).is_dir():
+        return f"It stands beside the lab file: start with PYTHONPATH={folder}, or install it beside octolab"
+    return "Install it beside octolab, or correct `package`"
 
 
 def _like(name: str) -> str:

@@ -82,6 +82,8 @@ class Schema(AutoSchema):
         statuses = [406, 429]
         if not demand.public:
             statuses += [401, 403]
+        elif operation.get("security"):
+            operation["security"] = [{}, *(one for one in operation["security"] if one)]
         if "{" in self.path:
             statuses.append(404)
         if "requestBody" in operation:

@@ -15,7 +15,7 @@ from .base import AsJson, app, open_lab, out, print_answer
 USUAL_SCOPES = ("jobs:read", "jobs:write", "results:read", "devices:read")
 
 tokens_app = typer.Typer(help="List and revoke your tokens.", no_args_is_help=True)
-app.add_typer(tokens_app, name="tokens")
+app.add_typer(tokens_app, name="tokens", rich_help_panel="You")
 
 
 @app.command()

@@ -14,10 +14,23 @@ import typer
 from octolab.client import ApiError, NotAuthenticatedError, OctolabError
 
 # isort: off - in the order in which `octolab --help` lists their commands
-from . import account, control, jobs, lab, loop, operators, show  # noqa: F401
+from . import account, control, jobs, lab, loop, module, operators, show  # noqa: F401
 from .base import app, err
 
 # isort: on
+
+PANELS = {
+    "account": "You",
+    "jobs": "Jobs",
+    "control": "Jobs",
+    "loop": "Jobs",
+    "lab": "The lab",
+    "operators": "Operators",
+}
+"""Where `octolab --help` lists a module's commands."""
+for _command in app.registered_commands:
+    if _command.callback is not None:
+        _command.rich_help_panel = PANELS[_command.callback.__module__.rpartition(".")[2]]
 
 
 def run() -> None:

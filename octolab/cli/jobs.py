@@ -54,6 +54,27 @@ def jobs(
         print_answer(found, as_json, show.jobs)
 
 
+@app.command()
+def why(job_id: JobId, as_json: AsJson = False) -> None:
+    """Say why a job waits, and what would help."""
+    with open_lab() as lab:
+        print_answer(lab.why(job_id), as_json, show.why)
+
+
+@app.command("what-if")
+def what_if(
+    file: Annotated[Path | None, typer.Argument(help="A job that would come; - for standard input.")] = None,
+    lose: Annotated[list[str] | None, typer.Option(help="A device that would be away; may be given again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan the live queue with another job, or without a device; nothing is kept."""
+    if file is None and not lose:
+        raise typer.BadParameter("say what would be otherwise: a job's file, or --lose DEVICE")
+    with open_lab() as lab:
+        answer = lab.what_if(None if file is None else read_text(file), lose=lose or ())
+        print_answer(answer, as_json, show.what_if)
+
+
 @app.command("show")
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job with its samples."""

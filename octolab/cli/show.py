@@ -29,7 +29,7 @@ STYLES = {
 """State → style; others are plain."""
 
 
-WHOLE = frozenset({"id", "sample id", "step"})
+WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "end"})
 """Columns that are never broken."""
 
 
@@ -73,6 +73,13 @@ def when(moment: Mapping[str, Any] | None) -> str:
     return datetime.fromisoformat(moment["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def soon(moment: Mapping[str, Any] | None) -> str:
+    """Return a moment of lab time in few letters: ``21 Nov 03:15``."""
+    if moment is None or moment["at"] is None:
+        return when(moment)
+    return datetime.fromisoformat(moment["at"]).astimezone().strftime("%d %b %H:%M")
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration as ``2 h 05 min``."""
     if seconds is None:
@@ -85,18 +92,45 @@ def duration(seconds: float | None) -> str:
 
 
 def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a list of jobs."""
+    """Return a list of jobs, narrow enough for most terminals: no owners where all have the same."""
+    several = len({job["owner"] for job in found}) > 1
     return grid(
-        ("id", "name", "owner", "state", "steps", "expected end"),
+        ("id", "name", *(("owner",) if several else ()), "state", "steps", "end"),
         (
             (
-                *(job["id"], job["name"], job["owner"], state(job["state"])),
+                *(job["id"], job["name"], *((job["owner"],) if several else ()), state(job["state"])),
                 f"{job['steps_done']}/{job['steps_total']}",
-                when(job["finished"] or job["predicted_finish"]),
+                soon(job["finished"] or job["predicted_finish"]),
             )
             for job in found
         ),
     )
+
+
+def why(found: Mapping[str, Any]) -> RenderableType:
+    """Return why a job waits."""
+    helps = (
+        (row["change"], f"{duration(row['gain_s'])} earlier", f"others {duration(row['cost_s'])} later in all")
+        for row in found["remedies"]
+    )
+    parts: list[RenderableType] = [Text(found["sentence"])]
+    return Group(*parts, grid(("what would help", "gain", "cost"), helps)) if found["remedies"] else parts[0]
+
+
+def what_if(found: Mapping[str, Any]) -> RenderableType:
+    """Return what would change."""
+    parts: list[RenderableType] = [Text(found["sentence"])]
+    if (new := found["new_job"]) is not None:
+        parts.append(
+            Text(f"The new job: {when(new['start'])} to {when(new['finish'])}. {new['reason']}".rstrip(), style="bold")
+        )
+    if found["jobs"]:
+        rows = (
+            (j["name"], when(j["finish_before"]), when(j["finish"]) if j["finish"] else j["reason"], j["job"])
+            for j in found["jobs"]
+        )
+        parts.append(grid(("your job", "ends now", "would end", "id"), rows))
+    return Group(*parts)
 
 
 def preview(found: Mapping[str, Any]) -> RenderableType:

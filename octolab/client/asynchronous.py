@@ -51,6 +51,8 @@ class AsyncOctolab:
     control = _awaitable(Octolab.control)
     verbs = _awaitable(Octolab.verbs)
     rerun = _awaitable(Octolab.rerun)
+    why = _awaitable(Octolab.why)
+    what_if = _awaitable(Octolab.what_if)
     logs = _awaitable(Octolab.logs)
     metrics = _awaitable(Octolab.metrics)
     request = _awaitable(Octolab.request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -154,6 +154,37 @@ class Octolab:
         call = Call("POST", f"{PREFIX}/jobs/{segment(job_id)}/rerun", headers=key, repeatable=True)
         accepted: Job = self._server.json(call)
         return accepted
+
+    def why(self, job_id: str) -> dict[str, Any]:
+        """Return why a job waits (``waits``, ``sentence``), until when, and which ``remedies`` would help."""
+        found: dict[str, Any] = self._server.json(get(f"/jobs/{segment(job_id)}/why"))
+        return found
+
+    def what_if(
+        self,
+        job: JobSource | None = None,
+        *,
+        lose: Sequence[str] = (),
+        gain: Sequence[Mapping[str, Any]] = (),
+        maintenance: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """Return what would change if a job came, or devices went, came or were locked; nothing is kept.
+
+        Parameters
+        ----------
+        lose
+            Ids of devices.
+        gain
+            Further devices: ``{"id": "arm_2", "like": "arm"}``.
+        maintenance
+            ``{"device": "arm", "start_lab_s": 7200, "end_lab_s": 10800}``.
+        """
+        body: dict[str, Any] = {"lose": list(lose), "gain": list(gain), "maintenance": list(maintenance)}
+        if job is not None:
+            sent = specification(job)
+            body["job"] = sent.get("body", sent.get("text"))
+        answer: dict[str, Any] = self._server.json(post("/plan/what-if", body, repeatable=True))
+        return answer
 
     def logs(self, job_id: str) -> list[dict[str, Any]]:
         """Return everything that happened to a job, in order."""

@@ -80,7 +80,10 @@ class Transport:
                 error = error_of(response)
             except httpx.TransportError as failure:
                 problem = failure
-                error = UnreachableError(f"{self.url} does not answer: {failure or type(failure).__name__}")
+                error = UnreachableError(
+                    f"{self.url} does not answer ({failure or type(failure).__name__}). Does the server run there? "
+                    "`deploy/up` prints its address; `octolab login URL` keeps another."
+                )
             pause_s = next(pauses, None)
             if pause_s is None or not _may_repeat(call, problem):
                 raise error

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from octolab.ids import uuid_or_none
 from scheduler.models import Job, Sample, Step
 from users.audit.models import AuditEntry
 from users.models import User
@@ -17,6 +18,7 @@ from users.models import User
 from . import words
 
 _SAID = {
+    "access.reset": "gave {subject} a new password, without a second factor",
     "channel.create": "added the notification channel “{name}”",
     "channel.delete": "removed the notification channel “{name}”",
     "channel.test": "tested the notification channel “{name}”",
@@ -29,6 +31,7 @@ _SAID = {
     "factor.reset": "made new recovery codes for {subject}",
     "factor.fail": "gave a wrong second factor for {subject}",
     "invitation.send": "invited {subject}",
+    "invitation.withdraw": "withdrew the invitation of {subject}",
     "job.submit": "submitted the job “{name}”",
     "job.reject": "rejected {object}",
     "job.approve": "approved {object}",
@@ -95,13 +98,20 @@ class Said:
     @property
     def grave(self) -> bool:
         """Whether it should catch the eye."""
-        return self.entry.verb in {"estop.trip", "login.fail", "factor.fail", "labrole.give", "user.deactivate"}
+        return self.entry.verb in {
+            "access.reset",
+            "estop.trip",
+            "login.fail",
+            "factor.fail",
+            "labrole.give",
+            "user.deactivate",
+        }
 
 
 def in_words(entries: Iterable[AuditEntry], reader: User) -> list[Said]:
     """Return the entries as sentences; jobs are named to those alone who may see them."""
     entries = list(entries)
-    known = _objects({found for entry in entries if (found := _uuid(entry.subject)) is not None}, reader)
+    known = _objects({found for entry in entries if (found := uuid_or_none(entry.subject)) is not None}, reader)
     return [_said(entry, known.get(entry.subject)) for entry in entries]
 
 
@@ -169,11 +179,4 @@ def _shown(value: Any) -> str:
 
 def _short(subject: str) -> str:
     """Return an id so that people can tell it from others; anything else as it is."""
-    return f"…{subject[-8:]}" if _uuid(subject) is not None else subject
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+    return f"…{subject[-8:]}" if uuid_or_none(subject) is not None else subject

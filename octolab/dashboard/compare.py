@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from analysis.results import job_results
+from octolab.ids import uuid_or_none
 from scheduler.models import Job
 from users.models import User
 
@@ -22,7 +21,7 @@ OFFERED = 30
 @login_required
 def compare(request: HttpRequest) -> HttpResponse:
     """Show the jobs that the address names, as far as the user may see them."""
-    wanted = [found for text in request.GET.getlist("job") if (found := _uuid(text)) is not None][:MOST]
+    wanted = [found for text in request.GET.getlist("job") if (found := uuid_or_none(text)) is not None][:MOST]
     rows = Job.objects.visible_to(asker(request)).select_related("owner", "project").in_bulk(wanted)
     jobs = [rows[key] for key in dict.fromkeys(wanted) if key in rows]
     named = [(f"{number}. {job.name}" if len(jobs) > 1 else "", job_results(job)) for number, job in enumerate(jobs, 1)]
@@ -36,10 +35,3 @@ def others(user: User, but: list[Job]) -> list[Job]:
     if but:
         jobs = jobs.filter(project__in={job.project_id for job in but})
     return list(jobs.defer("spec").order_by("-id")[:OFFERED])
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -92,14 +92,14 @@ def decide(request: HttpRequest, step_id: UUID) -> HttpResponse:
 @operators_only
 @require_POST
 def refill(request: HttpRequest, stock_id: str) -> HttpResponse:
-    """Note that a stock was refilled."""
+    """Note what a stock holds after it was refilled."""
     stock = get_object_or_404(Stock, id=stock_id)
     try:
-        amount = float(request.POST.get("amount", ""))
+        level = float(request.POST.get("level", ""))
     except ValueError:
-        messages.error(request, "The amount has to be a number.", extra_tags="bad")
+        messages.error(request, "Say as a number what it holds now.", extra_tags="bad")
         return redirect("operator")
-    return _wish(request, wishes.refill, stock, amount, request.POST.get("lot", ""))
+    return _wish(request, wishes.refill, stock, level=level, lot=request.POST.get("lot", ""))
 
 
 @operators_only
@@ -109,9 +109,9 @@ def collect(request: HttpRequest, sample_id: UUID) -> HttpResponse:
     return _wish(request, wishes.collect, get_object_or_404(Sample, id=sample_id))
 
 
-def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any) -> HttpResponse:
+def _wish(request: HttpRequest, verb: Callable[..., Any], *arguments: Any, **more: Any) -> HttpResponse:
     try:
-        tell(request, verb(asker(request), *arguments))
+        tell(request, verb(asker(request), *arguments, **more))
     except wishes.IllegalStateError as refusal:
         messages.error(request, str(refusal), extra_tags="bad")
     return redirect("operator")

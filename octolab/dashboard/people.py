@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from octolab.ids import uuid_or_none
+from scheduler.services.approval import unknown_modules
 from users import services
 from users.accounts.adapter import INVITATION
-from users.accounts.services import OFF, admit, invite, open_invitation, turn_away
+from users.accounts.services import OFF, Sent, admit, invite, open_invitation, reset_access, turn_away, withdraw
 from users.models import Invitation, LabPolicy, LabRole, Project, SignUp, User
 from users.policies.services import change_policy, set_quota
 from users.policies.text import names
@@ -34,7 +38,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 
 @admins_only
 @never_cache
-def people(request: HttpRequest, link: str = "") -> HttpResponse:
+def people(request: HttpRequest, sent: Sent | None = None, access: tuple[str, str] | None = None) -> HttpResponse:
     """Show accounts, projects, invitations and the lab's settings."""
     users = User.objects.order_by("username").prefetch_related("lab_roles").select_related("quota")
     return render(
@@ -47,7 +51,8 @@ def people(request: HttpRequest, link: str = "") -> HttpResponse:
             "waiting": SignUp.objects.select_related("user").order_by("made_at"),
             "projects": Project.objects.filter(personal_of=None).order_by("slug").select_related("quota")[:500],
             "invitations": Invitation.objects.filter(used_at=None).order_by("-made_at")[:100],
-            "link": link,
+            "sent": sent,
+            "access": access,
         },
     )
 
@@ -73,16 +78,19 @@ def settings(request: HttpRequest) -> HttpResponse:
 @admins_only
 @require_POST
 def invitations(request: HttpRequest) -> HttpResponse:
-    """Invite somebody, and show the link once."""
+    """Invite somebody, and show the link once; or withdraw an invitation."""
+    if request.POST.get("do") == "withdraw":
+        withdraw(get_object_or_404(Invitation, pk=_pk(request), used_at=None))
+        return redirect("admin-people")
     project = Project.objects.filter(slug=request.POST.get("project", "")).first()
     try:
-        _, link = invite(request.POST.get("email", ""), project, by=asker(request).username)
+        sent = invite(request.POST.get("email", ""), project, by=asker(request).username)
     except AccountError as error:
         messages.error(request, str(error), extra_tags="bad")
         return redirect("admin-people")
     if LabPolicy.current().sign_up == LabPolicy.SignUp.OFF:
         messages.warning(request, f"{OFF} set Sign-up to “Invitation” above.", extra_tags="bad")
-    return people(request, link=link)
+    return people(request, sent=sent)
 
 
 @admins_only
@@ -102,11 +110,16 @@ def account(request: HttpRequest, username: str) -> HttpResponse:
             case "unlock":
                 services.activate(user)
             case "give":
-                services.set_lab_role(user, _role(form.get("role", "")), names(form.get("modules", "")) or None)
+                modules = names(form.get("modules", "")) or None
+                services.set_lab_role(user, _role(form.get("role", "")), modules)
+                if said := unknown_modules(modules or ()):
+                    messages.warning(request, said, extra_tags="bad")
             case "take" if not (user == asker(request) and form.get("role") == LabRole.Role.ADMIN):
                 services.take_lab_role(user, _role(form.get("role", "")))
             case "quota":
                 set_quota(user, **_quota(request))
+            case "reset" if user != asker(request):
+                return people(request, access=(user.username, reset_access(user)))
             case _:
                 raise AccountError("do", "This cannot be done to this account.")
     except AccountError as error:
@@ -130,6 +143,10 @@ def projects(request: HttpRequest) -> HttpResponse:
     except AccountError as error:
         messages.error(request, str(error), extra_tags="bad")
     return redirect("admin-people")
+
+
+def _pk(request: HttpRequest) -> UUID | None:
+    return uuid_or_none(request.POST.get("invitation", ""))
 
 
 def _role(text: str) -> str:

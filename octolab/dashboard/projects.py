@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from scheduler import catalogue
 from scheduler.services.approval import unknown_names
 from users import services
 from users.models import Project, ProjectRole, User
@@ -36,6 +37,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
         "unknown": unknown_names(rules),
         "heads": heads,
         "rules_are_mine": asker(request).is_lab_admin,
+        "task_names": catalogue.current().task_names,
     }
     return render(request, "octolab/project.html", context)
 
@@ -52,6 +54,8 @@ def change(request: HttpRequest, slug: str) -> HttpResponse:
         _do(found, wanted, request)
     except AccountError as error:
         messages.error(request, f"{error.path}: {error}", extra_tags="bad")
+    else:
+        messages.success(request, "Saved.", extra_tags="ok")
     return redirect("project", slug=found.slug)
 
 
@@ -94,9 +98,15 @@ def usual(request: HttpRequest) -> HttpResponse:
             change_policy(rules=_rules(request.POST))
         except AccountError as error:
             messages.error(request, f"{error.path}: {error}", extra_tags="bad")
+        else:
+            messages.success(request, "Saved.", extra_tags="ok")
         return redirect("admin-rules")
     rules = usual_rules()
-    context = {"rules": text.lines(rules), "unknown": unknown_names(rules), "rules_are_mine": True}
+    context = {
+        "rules": text.lines(rules),
+        "unknown": unknown_names(rules),
+        "task_names": catalogue.current().task_names,
+    }
     return render(request, "octolab/admin/rules.html", context)
 
 

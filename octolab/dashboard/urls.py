@@ -6,7 +6,22 @@ from allauth.account.views import login
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from . import account, bundle, compare, control, estop, jobs, lab, maintenance, notices, operator, questions, samples
+from . import (
+    account,
+    bundle,
+    compare,
+    control,
+    estop,
+    job,
+    jobs,
+    lab,
+    maintenance,
+    notices,
+    operator,
+    questions,
+    samples,
+    submit,
+)
 from .people_urls import people_urls
 from .planning_urls import planning_urls
 
@@ -14,15 +29,15 @@ urlpatterns = [
     path("", lab.lab, name="lab"),
     path("lab/<slug:part>", lab.lab_part, name="lab-part"),
     path("jobs", jobs.jobs, name="jobs"),
-    path("jobs/new", jobs.submit, name="submit"),
-    path("jobs/new/draft", jobs.draft, name="submit-draft"),
+    path("jobs/new", submit.submit, name="submit"),
+    path("jobs/new/draft", submit.draft, name="submit-draft"),
     path("jobs/compare", compare.compare, name="compare"),
-    path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>", job.job, name="job"),
     path("jobs/<uuid:job_id>/everything.zip", bundle.everything, name="job-everything"),
-    path("jobs/<uuid:job_id>/part/<slug:part>", jobs.job_part, name="job-part"),
+    path("jobs/<uuid:job_id>/part/<slug:part>", job.job_part, name="job-part"),
     path("jobs/<uuid:job_id>/again", control.again, name="job-again"),
     path("jobs/<uuid:job_id>/control", control.job_control, name="job-control"),
-    path("examples/<slug:name>", jobs.example, name="example"),
+    path("examples/<slug:name>", submit.example, name="example"),
     path("samples/<uuid:sample_id>", samples.sample, name="sample"),
     path("steps/<uuid:step_id>", questions.page, name="step"),
     path("steps/<uuid:step_id>/answer", questions.answer, name="step-answer"),

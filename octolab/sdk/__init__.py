@@ -2,7 +2,8 @@
 
 A module is a package with two names: ``manifest(options) -> Manifest`` and ``ACTIONS``, a mapping from action names
 to plain functions or Bluesky plans that take a :class:`Context`. See ``docs/how-to/write-a-module.md``, and
-:mod:`octolab.sdk.testing` for trying an action without a server.
+:mod:`octolab.sdk.simulation` for simulated instruments, and :mod:`octolab.sdk.testing` for trying an action without
+a server. ``octolab module new NAME`` writes a module to begin with.
 """
 
 from __future__ import annotations
@@ -23,7 +24,19 @@ from modules.contract.manifest import (
     Vessel,
 )
 from modules.contract.messages import Member
-from modules.drivers import BadReply, Command, DeviceError, DeviceStatus, LinkLost, Refused, SerialDevice, Timeout, Wire
+from modules.drivers import (
+    BadReply,
+    Command,
+    DeviceError,
+    DeviceStatus,
+    LinkLost,
+    Refused,
+    SerialDevice,
+    SerialPort,
+    Timeout,
+    Wire,
+)
+from modules.drivers.device import remaining
 from modules.drivers.line import LineDevice
 from modules.drivers.status import ThreadStatus
 from modules.host.context import Context, Sample, plan_sleep
@@ -56,6 +69,7 @@ __all__ = [
     "ResultError",
     "Sample",
     "SerialDevice",
+    "SerialPort",
     "Setting",
     "Step",
     "Stopped",
@@ -66,5 +80,6 @@ __all__ = [
     "Wire",
     "parameters_schema",
     "plan_sleep",
+    "remaining",
     "unit",
 ]

@@ -8,13 +8,19 @@
     assert done.results["reached"] == pytest.approx(200, abs=2)
     assert done.commands == ["furnace: RAMP 200", "furnace: RAMP 20"]
 
-Devices may be simulated instruments behind a pty, or anything else that a driver can speak to.
+Devices may be simulated instruments behind a pty, or anything else that a driver can speak to. `simulated_bench` takes
+drivers and simulated instruments from a lab file::
+
+    with simulated_bench(Path("lab.toml"), "our_furnace") as bench:
+        done = bench.run("anneal", {"temperature": 200, "time": 60})
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +29,7 @@ from typing import Any
 
 from modules.contract.arithmetic import evaluate
 from modules.contract.clock import Clock, LabClock
+from modules.contract.lab import Lab, load
 from modules.contract.manifest import Manifest, Step, Task
 from modules.contract.messages import Control, ControlVerb, Member, Order, OrderedStep, Outcome
 from modules.host.attempt import AttemptRun, Bench
@@ -30,9 +37,10 @@ from modules.host.executor import execute
 from modules.host.guard import Guard
 from modules.host.journal import Journal
 from modules.host.live import Live
-from modules.host.packages import Module
+from modules.host.packages import Module, load_module
 from modules.host.plugging import watch
 from modules.host.rack import Rack
+from modules.simulation import testing as simulation
 from octolab.ids import new_id
 
 INSTANCE = "module"
@@ -272,3 +280,68 @@ class TestBench:
             documents=documents,
             data_root=self._root,
         )
+
+
+class SimulatedBench(TestBench):
+    """A module and the simulated instruments of its lab file; see `simulated_bench`."""
+
+    def __init__(self, package: ModuleType, module: Module, instruments: simulation.Bench, folder: Path) -> None:
+        self._instruments = instruments
+        drivers = {local: [instruments.device(device) for device in ids] for local, ids in module.devices.items()}
+        super().__init__(package, drivers, options=module.options, clock=instruments.clock, folder=folder)
+
+    def device(self, device_id: str) -> Any:
+        """Return the driver of a device, to be called by itself."""
+        return self._instruments.device(device_id)
+
+    def fault(self, device_id: str, fault: str, **extras: Any) -> None:
+        """Let a simulated instrument fail.
+
+        Parameters
+        ----------
+        fault : str
+            ``"silence"``, ``"garbage"``, ``"slow"`` (``seconds=``), ``"drop"`` (carried out, but the answer is lost),
+            ``"stall"``, ``"unplug"``, ``"replug"``, ``"reboot"``, or ``"clear"``, which ends the others.
+        count : int, optional
+            How many commands or answers it concerns; all until ``"clear"`` by default.
+        """
+        self._instruments.lab.fault(device_id, fault, **extras)
+
+
+@contextmanager
+def simulated_bench(lab_file: Path, instance: str, *, scale: float = 200.0) -> Iterator[SimulatedBench]:
+    """Run the simulated instruments of a lab file for a module instance of it.
+
+    Parameters
+    ----------
+    lab_file : pathlib.Path
+        With devices whose address begins with ``sim://``.
+    instance : str
+        The module, as the lab file calls it.
+    scale : float, optional
+        Lab seconds per real second.
+
+    Raises
+    ------
+    LabFileError, PackageError
+        Naming file and line.
+    """
+    lab = load(lab_file)
+    module = load_module(lab, instance)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        simulation.bench(Path(folder), scale=scale, sections=_sections(lab), seed=lab.seed) as instruments,
+    ):
+        made = SimulatedBench(sys.modules[lab.modules[instance].package], module, instruments, Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def _sections(lab: Lab) -> list[dict[str, Any]]:
+    return [
+        {"id": d.id, "driver": d.driver, "address": d.address, "simulator": d.simulator, **d.options}
+        for d in lab.devices
+        if d.simulated
+    ]

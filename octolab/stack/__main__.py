@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .backup import backup, restore
 from .options import parse
 from .up import run
 
@@ -13,7 +14,9 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] == ["up"]:
         return run(parse(arguments[1:]))
-    print("usage: python -m octolab.stack up [--help]", file=sys.stderr)
+    if arguments[:1] in (["backup"], ["restore"]):
+        return {"backup": backup, "restore": restore}[arguments[0]](arguments[1:])
+    print("usage: python -m octolab.stack up|backup|restore [--help]", file=sys.stderr)
     return 2
 
 

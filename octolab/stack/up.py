@@ -109,7 +109,7 @@ class _Stack:
         await supervisor.start(*layout.hosts(facts), *layout.server())
         await self._until_jobs_are_taken(layout)
         say("")
-        say(f"  {facts.lab} is running{' (simulated)' if facts.simulated else ''}, at {facts.scale:g} times real time")
+        say(f"  {facts.lab} is running{_simulated(facts)}, at {facts.scale:g} times real time")
         say(f"  Dashboard   {layout.address}")
         say(f"  Logs        {options.data / 'logs'}")
         if prepared.password:
@@ -214,6 +214,10 @@ class _Stack:
         except OSError:
             # A full disk must not keep the supervisor from its work; the note is written once there is room.
             asyncio.get_running_loop().call_later(NOTE_AGAIN_S, self._note_what_runs)
+
+
+def _simulated(facts: Facts) -> str:
+    return " (simulated)" if facts.simulated and "simulated" not in facts.lab else ""
 
 
 def _knows_its_modules(address: str) -> bool:

@@ -50,7 +50,9 @@ class OutageInput(StrictSerializer):
 class WhatIfInput(StrictSerializer):
     """What would be otherwise."""
 
-    job = serializers.JSONField(required=False, help_text="A job that would be submitted now (`/schemas/job`).")
+    job = serializers.JSONField(
+        required=False, help_text="A job that would be submitted now (`/schemas/job`), or its text as YAML."
+    )
     lose = serializers.ListField(
         child=serializers.CharField(max_length=64), required=False, max_length=MOST, default=list
     )
@@ -109,8 +111,8 @@ class WhatIf(ApiView):
             raise invalid(("", "Say what would be otherwise: `job`, `lose`, `gain` or `maintenance`."))
         checked = None
         if wish.get("job"):
-            if not isinstance(wish["job"], dict):
-                raise invalid(("/job", "A job is a JSON object."))
+            if not isinstance(wish["job"], dict | str):
+                raise invalid(("/job", "A job is a JSON object, or a text as YAML."))
             try:
                 with verbs.as_problems():
                     checked = check_job(user=user, document=wish["job"])

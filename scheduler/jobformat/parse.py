@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -40,16 +42,46 @@ def parse(document: str | bytes | Mapping[str, Any]) -> JobDocument:
 
 def validate(data: dict[str, Any]) -> JobDocument:
     """Check plain data against the format; raises like :func:`parse`."""
+    document, problems = salvage(data)
+    problems.refuse()
+    return document
+
+
+def salvage(data: dict[str, Any]) -> tuple[JobDocument, Problems]:
+    """Return what can be understood of a job and what is wrong with the rest, so that all can be said at once.
+
+    Raises
+    ------
+    JobRefused
+        If too little can be understood to look any further.
+    """
+    problems = Problems(_task_names(data))
     try:
-        return JobDocument.model_validate(data)
+        return JobDocument.model_validate(data), problems
     except ValidationError as error:
-        problems = Problems(_task_names(data))
         details = error.errors(include_url=False, include_context=True)
-        for detail in details:
-            if not _follows_from(detail, details):
-                _add(problems, detail)
+    for detail in details:
+        if not _follows_from(detail, details):
+            _add(problems, detail)
+    try:
+        return JobDocument.model_validate(_without(data, details)), problems
+    except ValidationError:
         problems.refuse()
         raise
+
+
+def _without(data: dict[str, Any], details: list[ErrorDetails]) -> dict[str, Any]:
+    """Return the data without keys that are not known, and without what a job need not say."""
+    rest = {"name": "?", **copy.deepcopy(data)}
+    for detail in details:
+        path = _untagged(detail["loc"])
+        if detail["type"] == "extra_forbidden" or (len(path) == 1 and path[0] not in ("workflow", "samples")):
+            holder: Any = rest
+            with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+                for part in path[:-1]:
+                    holder = holder[part]
+                holder.pop(path[-1], None)
+    return {"name": "?", **rest}
 
 
 def _follows_from(detail: ErrorDetails, others: list[ErrorDetails]) -> bool:
@@ -70,7 +102,7 @@ def _task_names(data: dict[str, Any]) -> list[str]:
 
 def _add(problems: Problems, detail: ErrorDetails) -> None:
     tagged = detail["loc"]
-    path: Path = tuple(part for part in tagged if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
+    path = _untagged(tagged)
     if path[-1:] in (("str",), ("float",)):
         # the branches of “text or number”
         problems.add(path[:-1], "This must be a number, or a text with a number and a unit, such as `5 min`.")
@@ -98,6 +130,11 @@ def _add(problems: Problems, detail: ErrorDetails) -> None:
         problems.add(path, f"{str(context['error']).capitalize()}.")
     else:
         problems.add(path, _reworded(detail["msg"]))
+
+
+def _untagged(location: Path) -> Path:
+    """Return a place in the document: pydantic also names the branch of a union that it tried."""
+    return tuple(part for part in location if not (isinstance(part, str) and part[:1] == "<" and part[-1:] == ">"))
 
 
 def _short(value: Any) -> str:

@@ -5,6 +5,7 @@ using the live table, needs neither ortools nor numpy.
 """
 
 from scheduler.planning.bounds import flow_bound, lower_bound, makespan_bound
+from scheduler.planning.calibration import Calibration
 from scheduler.planning.checker import Violation, check, hard_violations
 from scheduler.planning.codec import (
     DecodeError,
@@ -16,7 +17,7 @@ from scheduler.planning.codec import (
 )
 from scheduler.planning.durations import DurationModel, Range
 from scheduler.planning.explain import Remedy, Waiting, why_waiting
-from scheduler.planning.forecast import Calibration, Forecast, forecast, predict_finishes
+from scheduler.planning.forecast import Forecast, forecast, predict_finishes
 from scheduler.planning.formats import FormatError, read
 from scheduler.planning.infeasible import Infeasible, explain_infeasible
 from scheduler.planning.limits import Limits

@@ -5,7 +5,7 @@ whoever gives it a place) are over, as it is in the lab, where the plan's order 
 early steps push and pull what follows. Samples are stratified and tied to the step's name: the same plan gives the same
 forecast, and one step more costs some tens of microseconds.
 
-What the model leaves out (others come, plans change) is learnt from how past ranges fared: see `Calibration`.
+What this leaves out (others come, plans change) is the matter of :mod:`scheduler.planning.calibration`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,19 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_left, insort
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from zlib import crc32
 
-from scheduler.planning.durations import Z80, DurationModel, Range, student
+from scheduler.planning.calibration import Calibration, unsure
+from scheduler.planning.durations import DurationModel, Range, student
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Problem, all_lags
 
 SAMPLES = 50
 ORDERS = 211
-KEPT = 200
-WORST = 20.0
-"""Scores count for no more than this: one job that somebody forgot must not make all ranges endless."""
-PRIOR = 10
-"""Scores of a perfect forecast that a calibration begins with."""
-LEAST = 0.01
-"""A range is at least this share of what lies ahead wide, to each side."""
 
 Samples = list[float]
 
@@ -222,54 +216,6 @@ def _at(rows: Samples, share: float) -> float:
     return rows[low] + (rows[high] - rows[low]) * min(1.0, max(0.0, place - low))
 
 
-class Calibration:
-    """Widens or narrows ranges to each side by what past ones would have needed (split conformal prediction).
-
-    A score says how far from the median something happened, in half-widths of its range; nine tenths of all scores of a
-    side have to be smaller than what the next range is widened by. It begins with the scores of a perfect forecast.
-    """
-
-    def __init__(self) -> None:
-        self._low: deque[float] = deque(maxlen=KEPT)
-        self._high: deque[float] = deque(maxlen=KEPT)
-        self.low = self.high = 1.0
-        """What the half-widths are multiplied by."""
-
-    def observe(self, score: float) -> None:
-        """Add the score of what happened; see `score`."""
-        score = max(-WORST, min(WORST, score))
-        self._high.append(score)
-        self._low.append(-score)
-        self.low, self.high = _conformal(self._low), _conformal(self._high)
-
-    def apply(self, raw: Range, now: float, least: float = 0.0) -> Range:
-        """Return the range that is to be told instead of a raw one; it begins no earlier than now."""
-        below, above = halves(raw, now, least)
-        low = raw.median - self.low * below
-        return Range(min(raw.median, max(low, min(now, raw.low))), raw.median, raw.median + self.high * above)
-
-
-def halves(raw: Range, now: float, least: float = 0.0) -> tuple[float, float]:
-    """Return the half-widths of a range, neither of them less than `least`, or than a share of what lies ahead."""
-    least = max(least, LEAST * max(0.0, raw.median - now), 1e-6)
-    return max(raw.median - raw.low, least), max(raw.high - raw.median, least)
-
-
-def score(raw: Range, now: float, value: float, least: float = 0.0) -> float:
-    """Return how far from the median something happened, in half-widths of the raw range that was made at `now`."""
-    below, above = halves(raw, now, least)
-    return (value - raw.median) / (above if value > raw.median else below)
-
-
-_PERFECT = [NormalDist().inv_cdf((i + 0.5) / PRIOR) / Z80 for i in range(PRIOR)]
-
-
-def _conformal(scores: Iterable[float]) -> float:
-    rows = sorted([*_PERFECT, *scores])
-    place = min(len(rows) - 1, math.ceil(0.9 * (len(rows) + 1)) - 1)
-    return max(0.05, rows[place])
-
-
 def forecast(
     problem: Problem,
     plan: Plan,
@@ -329,7 +275,7 @@ def predict_finishes(
     lengths: Mapping[str, float] | None = None,
     calibrations: tuple[Calibration, Calibration] | None = None,
 ) -> dict[str, tuple[Range, Range]]:
-    """Return 80 % ranges of start and finish of every job, in ticks; see `forecast`.
+    """Return 80 % ranges of start and finish of every job, in ticks; see `forecast` and `calibration.unsure`.
 
     Parameters
     ----------
@@ -338,13 +284,13 @@ def predict_finishes(
     calibrations
         Of starts and of finishes, if past ranges were scored.
     """
-    outlook = forecast(problem, plan, model, kinds, lengths)
+    outlook, now, jobs = forecast(problem, plan, model, kinds, lengths), problem.now, len(problem.jobs)
     found = {}
     for job in problem.jobs:
         spans = outlook.span(step.id for step in job.steps())
         if spans is not None:
+            start, finish = (unsure(span, now, jobs) for span in spans)
             if calibrations is not None:
-                starts, finishes = calibrations
-                spans = starts.apply(spans[0], problem.now), finishes.apply(spans[1], problem.now)
-            found[job.id] = spans
+                start, finish = calibrations[0].apply(start, now), calibrations[1].apply(finish, now)
+            found[job.id] = start, finish
     return found

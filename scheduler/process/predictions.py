@@ -17,8 +17,9 @@ from zlib import crc32
 
 from octolab.rows import insert_rows
 from scheduler.models import Prediction, Step, StepMember
+from scheduler.planning.calibration import KEPT, Calibration, Scales, halves, score, unsure
 from scheduler.planning.durations import DurationModel, Range
-from scheduler.planning.forecast import Calibration, Forecast, Item, halves, score
+from scheduler.planning.forecast import Forecast, Item
 from scheduler.process.changes import Changes
 from scheduler.process.grants import void
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
@@ -26,7 +27,6 @@ from scheduler.states import JOB_FINAL, JobState, StepState
 
 HISTORY = 4000
 """Past steps that are read when the process starts."""
-SCORED = 200
 CONSIDERABLE = 0.05
 """A prediction is told anew if the last range lost its middle, and that moved by this share of what lies ahead …"""
 CONSIDERABLE_S = 1.0
@@ -55,6 +55,8 @@ class Told:
     finish: Range
     raw_start: Range
     raw_finish: Range
+    start_scales: Scales
+    finish_scales: Scales
     at_s: float = 0.0
     """Monotonic time."""
 
@@ -184,8 +186,11 @@ class Predictions:
         told = job.told
         if told is None or job.state != JobState.COMPLETED or job.started_s is None or job.finished_s is None:
             return
-        self.starts.observe(score(told.raw_start, told.made_s, job.started_s, self.least_s))
-        self.finishes.observe(score(told.raw_finish, told.made_s, job.finished_s, self.least_s))
+        self._score(told, job.started_s, job.finished_s)
+
+    def _score(self, told: Told, started_s: float, finished_s: float) -> None:
+        self.starts.observe(score(told.raw_start, started_s), told.start_scales)
+        self.finishes.observe(score(told.raw_finish, finished_s), told.finish_scales)
 
     def write(self, changes: Changes) -> None:
         """Have what was told written with the turn's other changes."""
@@ -194,11 +199,7 @@ class Predictions:
         new = [row for row in new if row[0].id in self.state.jobs]
         if not new:
             return
-        at = changes.at
-        scales = [
-            round(value, 4) for value in (self.starts.low, self.starts.high, self.finishes.low, self.finishes.high)
-        ]
-        rows = [_row(job, told, first, at, scales) for job, told, first in new]
+        rows = [_row(job, told, first, changes.at) for job, told, first in new]
         changes.writes.append(partial(insert_rows, Prediction, _COLUMNS, rows))
         changes.touch(*(job for job, _, _ in new))
 
@@ -206,11 +207,8 @@ class Predictions:
         spans = self._forecast.span(step.id for step in job.steps)
         if spans is None or job.predicted_finish_s is None or job.predicted_start_s is None:
             return
-        raw_start, raw_finish = spans
-        start, finish = (
-            self.starts.apply(raw_start, now_s, self.least_s),
-            self.finishes.apply(raw_finish, now_s, self.least_s),
-        )
+        raw_start, raw_finish = (unsure(span, now_s, len(self.state.jobs), self.least_s) for span in spans)
+        start, finish = self.starts.apply(raw_start, now_s), self.finishes.apply(raw_finish, now_s)
         if job.started_s is not None:
             start = Range(job.started_s, job.started_s, job.started_s)
         # The plan's own times are told too, and must not look impossible.
@@ -224,6 +222,8 @@ class Predictions:
             Range(job.finish_range[0], finish.median, job.finish_range[1]),
             raw_start,
             raw_finish,
+            self.starts.scales,
+            self.finishes.scales,
             time.monotonic(),
         )
         last = job.told_last
@@ -275,11 +275,10 @@ class Predictions:
             kind = _kind(module, task, name, parameters.get(pk))
             self.model.observe(kind, duration_s, max(SHORTEST_S, (ended_s or began_s) - began_s))
         done = Prediction.objects.filter(job__state=JobState.COMPLETED, first=True, void=False).order_by("-id")
-        for row in reversed(done.select_related("job").defer("job__spec")[:SCORED]):
+        for row in reversed(done.select_related("job").defer("job__spec")[:KEPT]):
             told = _told(row)
             if row.job.started_lab_s is not None and row.job.finished_lab_s is not None:
-                self.starts.observe(score(told.raw_start, told.made_s, row.job.started_lab_s, self.least_s))
-                self.finishes.observe(score(told.raw_finish, told.made_s, row.job.finished_lab_s, self.least_s))
+                self._score(told, row.job.started_lab_s, row.job.finished_lab_s)
         self._open = {}
         for row in Prediction.objects.exclude(job__state__in=JOB_FINAL).order_by("id"):
             first, _ = self._open.get(str(row.job_id), (None, None))
@@ -333,19 +332,24 @@ def _far(last: Told, told: Told) -> bool:
     return lost and moved_s > max(CONSIDERABLE_S, CONSIDERABLE * ahead_s) and told.at_s - last.at_s > AGAIN_S
 
 
-def _row(job: LiveJob, told: Told, first: bool, at: datetime, scales: list[float]) -> tuple[Any, ...]:
+def _row(job: LiveJob, told: Told, first: bool, at: datetime) -> tuple[Any, ...]:
     ranges = (told.start.low, told.start.median, told.start.high, told.finish.low, told.finish.median, told.finish.high)
-    raw = [*halves(told.raw_start, told.made_s), *halves(told.raw_finish, told.made_s)]
-    return job.id, at, told.made_s, first, *ranges, [*scales, *(round(half, 4) for half in raw)], False
+    scales = [*told.start_scales, *told.finish_scales, *halves(told.raw_start), *halves(told.raw_finish)]
+    return job.id, at, told.made_s, first, *ranges, [round(value, 4) for value in scales], False
+
+
+def _around(median_s: float, below_s: float, above_s: float) -> Range:
+    return Range(median_s - below_s, median_s, median_s + above_s)
 
 
 def _told(row: Prediction) -> Told:
-    below_s, above_s, below_f, above_f = row.scales[4:]
-    start, finish = row.start_lab_s, row.finish_lab_s
+    start_scales, finish_scales, start_halves, finish_halves = zip(row.scales[::2], row.scales[1::2], strict=True)
     return Told(
         row.made_lab_s,
-        Range(row.start_low_lab_s, start, row.start_high_lab_s),
-        Range(row.finish_low_lab_s, finish, row.finish_high_lab_s),
-        Range(start - below_s, start, start + above_s),
-        Range(finish - below_f, finish, finish + above_f),
+        Range(row.start_low_lab_s, row.start_lab_s, row.start_high_lab_s),
+        Range(row.finish_low_lab_s, row.finish_lab_s, row.finish_high_lab_s),
+        _around(row.start_lab_s, *start_halves),
+        _around(row.finish_lab_s, *finish_halves),
+        start_scales,
+        finish_scales,
     )

@@ -48,6 +48,12 @@ def unknown_names(rules: Rules) -> list[str]:
     return sorted(named - known)
 
 
+def unknown_modules(modules: Iterable[str]) -> str:
+    """Return a sentence if the lab does not have some of these modules at present; else nothing."""
+    unknown = unknown_names(Rules.model_validate({"allow": sorted(modules)}))
+    return f"The lab has no module {' and no '.join(unknown)} at present: mistyped, or yet to come?" if unknown else ""
+
+
 def why_approval(tasks: Iterable[tuple[str, str]], rules: Rules, by_agent: bool) -> str:
     """Return why a job with these tasks (module, task) has to be approved, or nothing."""
     wanted = sorted({f"{module}.{task}" for module, task in tasks if rules.wants_approval(module, task)})

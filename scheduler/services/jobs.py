@@ -21,7 +21,7 @@ from scheduler.catalogue import Catalogue, LabNotReady
 from scheduler.doorbell import ring_scheduler
 from scheduler.generator import Expansion, expand
 from scheduler.jobformat.model import JobDocument
-from scheduler.jobformat.parse import validate
+from scheduler.jobformat.parse import salvage
 from scheduler.jobformat.problems import JobRefused, Problem, Problems, did_you_mean
 from scheduler.jobformat.text import read
 from scheduler.jobformat.units import show
@@ -208,9 +208,8 @@ def change_job(
 
 
 def _check(user: User, data: dict[str, Any], project: Project | str | None, *, manual: bool = False) -> CheckedJob:
-    document = validate(data)
+    document, problems = salvage(data)
     catalogue = _catalogue()
-    problems = Problems()
     chosen = _project(user, document, project, problems)
     deadline_at = None if document.deadline is None else _deadline(document.deadline, catalogue, problems)
     if chosen is not None and document.recipients:
@@ -280,7 +279,7 @@ def _deadline(text: str, catalogue: Catalogue, problems: Problems) -> datetime |
         problems.add(("deadline",), "This date is out of reach.")
         return None
     if moment <= timezone.now():
-        problems.add(("deadline",), "This deadline has passed already.")
+        problems.add(("deadline",), "This deadline has passed already: name a later one, or leave it out.")
     return moment
 
 

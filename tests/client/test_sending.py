@@ -55,6 +55,18 @@ def test_an_answer_goes_with_its_values(script: Script, lab: Octolab) -> None:
     }  # fmt: skip
 
 
+def test_a_question_about_the_plan_goes_with_the_job_as_it_is_written(
+    script: Script, lab: Octolab, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text("name: x\n", encoding="utf-8")
+    script.say(*[Answer(200, {"sentence": "later"})] * 2)
+    lab.what_if(tmp_path / "job.yaml", lose=["arm"])
+    lab.what_if({"name": "x"})
+    sent = [json.loads(seen.body) for seen in script.seen]
+    assert sent[0] == {"job": "name: x\n", "lose": ["arm"], "gain": [], "maintenance": []}
+    assert sent[1]["job"] == {"name": "x"}
+
+
 def test_two_submits_have_two_keys(script: Script, lab: Octolab) -> None:
     script.say(Answer(202, JOB), Answer(202, JOB))
     lab.submit({"name": "x"})

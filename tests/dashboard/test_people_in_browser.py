@@ -248,7 +248,7 @@ def test_somebody_is_invited_and_comes_in(window: Open) -> None:
     guest.get_by_label("Email").fill("new@example.org")
     guest.get_by_label("Password", exact=False).first.fill(PASSWORD)
     guest.get_by_label("Password", exact=False).nth(1).fill(PASSWORD)
-    guest.get_by_role("button", name="Sign Up").click()
+    guest.get_by_role("button", name="Make my account").click()
     expect(guest.locator(".who").get_by_role("link", name="newcomer")).to_be_visible()
     assert guest.request.get("/api/v1/me").json()["projects"] == {"newcomer": "admin", "team-ann": "member"}
     late = window()
@@ -267,7 +267,7 @@ def test_somebody_signs_up_and_is_let_in(window: Open) -> None:
     guest.get_by_label("Email").fill("waiting@example.org")
     guest.get_by_label("Password", exact=False).first.fill(PASSWORD)
     guest.get_by_label("Password", exact=False).nth(1).fill(PASSWORD)
-    guest.get_by_role("button", name="Sign Up").click()
+    guest.get_by_role("button", name="Make my account").click()
     expect(guest.locator(".who")).to_have_count(0)
     picture(guest, "signup-waits")
     sign_in(guest, "waiting")

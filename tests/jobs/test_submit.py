@@ -303,7 +303,7 @@ def test_recipients_are_members(virtual: None, ada: User, grace: User) -> None:
 @pytest.mark.parametrize(
     ("deadline", "sentence"),
     [
-        ("2020-01-01T00:00", "This deadline has passed already."),
+        ("2020-01-01T00:00", "This deadline has passed already: name a later one, or leave it out."),
         ("2099-01-01", "Write a date and a time like 2026-12-01T09:00, if need be with a zone: 2026-12-01T08:00Z."),
         ("soon", "Write a date and a time like 2026-12-01T09:00, if need be with a zone: 2026-12-01T08:00Z."),
         ("9999-12-31T23:59-12:00", "This date is out of reach."),
@@ -331,6 +331,28 @@ def test_everything_that_is_wrong_is_told_at_once(virtual: None, ada: User) -> N
 
 
 # --- idempotency
+
+
+def test_what_is_misspelt_hides_nothing_else(silver: None, ada: User) -> None:
+    wrong = {
+        "workflo": 3,
+        "priority": 99,
+        "workflow": [
+            {"task": "batch_synthesis.prepare", "widh": {}},
+            {"task": "batch_synthesis.add", "with": {"solution": "Citrate", "volume": "3 nm"}},
+            {"task": "uv_viz.measure"},
+        ],
+    }
+    found = refused(ada, wrong)
+    assert set(found) == {
+        "",
+        "/workflo",
+        "/priority",
+        "/workflow/0/widh",
+        "/workflow/1/with/volume",
+        "/workflow/2/task",
+    }
+    assert "`name` is missing" in found[""]
 
 
 def test_the_same_key_gives_the_same_job(virtual: None, ada: User, grace: User) -> None:

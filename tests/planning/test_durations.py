@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.planning.durations import DurationModel, Range, student
-from scheduler.planning.forecast import Calibration, forecast, halves, predict_finishes, score
+from scheduler.planning.durations import DurationModel, student
+from scheduler.planning.forecast import forecast, predict_finishes
 from scheduler.planning.live import LiveTable
 from scheduler.planning.problem import Device, Fixed, Hold, Problem, Resource
 
@@ -104,20 +104,3 @@ def test_a_place_that_somebody_gives_back_late_is_waited_for():
     problem = Problem(jobs, (Device("arm"), Device("cam")), (Resource("slots", 1),))
     found = forecast(problem, LiveTable(problem).plan(), learnt(0.5, 1.0, 2.0), {"a1": "k"})
     assert found.starts["b1"] == found.ends["a1"]
-
-
-@pytest.mark.parametrize(("seed", "truth"), [(1, 0.5), (2, 1.0), (3, 2.5)])
-def test_past_scores_make_wrong_ranges_right(seed, truth):
-    """Ranges that are `truth` times too narrow hold four times in five all the same."""
-    rng, calibration, held = random.Random(seed), Calibration(), []
-    for turn in range(1500):
-        raw = Range(1000 - 12.8, 1000, 1000 + 12.8)
-        value = rng.gauss(1000, 10 * truth)
-        if turn >= 100:
-            held.append(calibration.apply(raw, 0).holds(value))
-        calibration.observe(score(raw, 0, value))
-    assert 0.75 <= sum(held) / len(held) <= 0.85
-
-
-def test_no_range_is_a_point():
-    assert min(halves(Range(50, 50, 50), 0)) > 0

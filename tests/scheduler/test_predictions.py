@@ -76,7 +76,11 @@ def test_what_happened_is_held_against_what_was_told(bench: Bench) -> None:
     assert found["jobs"]["finish"]["coverage"] == 1.0
     assert found["tasks"]["bench.work"]["number"] == 6
     assert found["tasks"]["bench.work"]["median_abs_error_s"] == pytest.approx(0.0, abs=1.0)
-    assert bench.scheduler.predictions.finishes.high != 1.0
+    learnt = bench.scheduler.predictions.starts.scales, bench.scheduler.predictions.finishes.scales
+    assert learnt != ((1.0, 1.0), (1.0, 1.0))
+    bench.restart()
+    again = bench.scheduler.predictions.starts.scales, bench.scheduler.predictions.finishes.scales
+    assert again == (pytest.approx(learnt[0], rel=0.01), pytest.approx(learnt[1], rel=0.01))
 
 
 def test_a_person_who_holds_a_job_does_not_count_against_us(bench: Bench) -> None:

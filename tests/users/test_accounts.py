@@ -120,7 +120,7 @@ def test_who_was_made_with_an_address_is_not_locked_out_by_looking_at_it() -> No
 
 def test_an_invitation_lets_one_person_in_and_into_the_project(world: World) -> None:
     change_policy(sign_up="invitation")
-    invitation, link = invite("new@example.org", world.project, by="admin")
+    invitation, link, _ = invite("new@example.org", world.project, by="admin")
     assert [m.to for m in mail.outbox] == [["new@example.org"]]
     secret = link.rsplit("/", 1)[1]
     assert secret not in str(Invitation.objects.values().get())
@@ -137,7 +137,7 @@ def test_an_invitation_lets_one_person_in_and_into_the_project(world: World) -> 
 
 
 def test_invitations_that_are_wrong_old_or_useless_let_nobody_in(world: World) -> None:
-    invitation, link = invite("new@example.org")
+    invitation, link, _ = invite("new@example.org")
     path = "/invitation/" + link.rsplit("/", 1)[1]
     assert browser().get(path).status_code == 404, "sign-up is off"
     change_policy(sign_up="invitation")
@@ -226,11 +226,60 @@ def test_a_forgotten_password_is_reset_by_mail_and_nobody_learns_who_has_an_acco
     [message] = [m for m in mail.outbox if m.to == ["ann@example.org"]]
     link = re.search(r"http://\S+(/account/password/reset/key/\S+)", message.body)
     assert link
+    assert "Your user name is ann." in message.body
     client = browser()
     form = client.get(link[1]).headers["Location"]
+    assert "Choose a new password" in client.get(form).content.decode()
     client.post(form, {"password1": "another good secret", "password2": "another good secret"})
     user.refresh_from_db()
     assert user.check_password("another good secret")
+    assert "does not work any more" in browser().get(link[1]).content.decode()
+    told = mail.outbox[-1]
+    assert told.to == ["ann@example.org"]
+    assert "If that was not you" in told.body
+
+
+def test_an_admin_lets_in_who_has_lost_password_and_second_factor(world: World) -> None:
+    user = services.create_user("ann", PASSWORD)
+    TOTP.activate(user, "JBSWY3DPEHPK3PXP")
+    elsewhere = Client()
+    elsewhere.force_login(user)
+    for _ in range(11):
+        sign_in(browser(), "ann", "forgotten")
+    assert browser(world.owner).post("/admin/accounts/ann", {"do": "reset"}).status_code == 404
+    shown = browser(world.admin).post("/admin/accounts/ann", {"do": "reset"}).content.decode()
+    password = re.search(r'<code class="secret">([^<]+)</code>', shown)
+    assert password
+    client = browser()
+    sign_in(client, "ann", password[1])
+    assert signed_in(client)
+    assert elsewhere.get("/account").status_code == 302, "sessions have ended"
+    assert AuditEntry.objects.filter(verb="access.reset", subject="ann").exists()
+
+
+def test_a_role_of_a_module_that_the_lab_does_not_have_is_given_and_told(world: World) -> None:
+    page = browser(world.admin).post(
+        "/admin/accounts/viewer", {"do": "give", "role": "operator", "modules": "uv_viz"}, follow=True
+    )
+    assert "The lab has no module uv_viz at present" in page.content.decode()
+    assert LabRole.objects.get(user__username="viewer").modules == ["uv_viz"]
+
+
+@pytest.mark.parametrize(("host", "named"), [("localhost", True), ("127.0.0.1:8000", False), ("[::1]:8000", False)])
+def test_passkeys_are_offered_where_a_browser_can_keep_them(host: str, named: bool) -> None:
+    assert ('id="passkey_login"' in Client(headers={"host": host}).get("/login").content.decode()) is named
+
+
+def test_an_invitation_is_withdrawn(world: World) -> None:
+    change_policy(sign_up="invitation")
+    admin = browser(world.admin)
+    shown = admin.post("/admin/invitations", {"email": "new@example.org"}).content.decode()
+    link = re.search(r"(/invitation/[^<]+)</code>", shown)
+    assert link
+    pk = Invitation.objects.get().pk
+    assert browser(world.owner).post("/admin/invitations", {"do": "withdraw", "invitation": pk}).status_code == 404
+    admin.post("/admin/invitations", {"do": "withdraw", "invitation": pk})
+    assert browser().get(link[1]).status_code == 410
 
 
 # --- second factors and sessions

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from axes.utils import reset as reset_tries
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
@@ -27,8 +29,16 @@ VALID_DAYS = 7
 OFF = "Sign-up is off, and the link opens nothing until the lab takes who is invited:"
 
 
-def invite(email: str, project: Project | None = None, *, by: str = "") -> tuple[Invitation, str]:
-    """Invite somebody; return the link, which is mailed and cannot be shown again.
+class Sent(NamedTuple):
+    """An invitation, its link, which cannot be shown again, and a sentence that says how its mail fared."""
+
+    invitation: Invitation
+    link: str
+    mailed: str
+
+
+def invite(email: str, project: Project | None = None, *, by: str = "") -> Sent:
+    """Invite somebody by mail.
 
     Raises
     ------
@@ -53,14 +63,18 @@ def invite(email: str, project: Project | None = None, *, by: str = "") -> tuple
         )
         note("invitation.send", email, project=project)
     link = f"{settings.PUBLIC_URL}/invitation/{secret}"
-    send_mail(
-        "Your invitation to octolab",
-        f"You are invited to octolab. Make your account within {VALID_DAYS} days:\n\n{link}\n",
-        None,
-        [email],
-        fail_silently=True,
-    )
-    return invitation, link
+    text = f"You are invited to octolab. Make your account within {VALID_DAYS} days:\n\n{link}\n"
+    sent = send_mail("Your invitation to octolab", text, None, [email], fail_silently=True)
+    if settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
+        return Sent(invitation, link, f"Give it to {email}: no mail server is set (OCTOLAB_SMTP_URL).")
+    return Sent(invitation, link, f"It was mailed to {email}." if sent else f"NOT mailed: give it to {email} yourself.")
+
+
+def withdraw(invitation: Invitation) -> None:
+    """Let an invitation's link open nothing any more."""
+    with transaction.atomic():
+        if Invitation.objects.filter(pk=invitation.pk, used_at=None).delete()[0]:
+            note("invitation.withdraw", invitation.email, project=invitation.project)
 
 
 def open_invitation(secret: str) -> Invitation | None:
@@ -109,6 +123,21 @@ def turn_away(user: User) -> None:
     with transaction.atomic():
         if SignUp.objects.filter(user=user).delete()[0]:
             deactivate(user)
+
+
+def reset_access(user: User) -> str:
+    """Give somebody a new password who can sign in no more; return it, to be shown once.
+
+    Sessions end, second factors are forgotten, and wrong tries too. Tokens stay: revoke those that may be lost.
+    """
+    password = secrets.token_urlsafe(12)
+    with transaction.atomic():
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        Authenticator.objects.filter(user=user.pk).delete()
+        reset_tries(username=user.username)
+        note("access.reset", user.username)
+    return password
 
 
 def needs_second_factor(user: User) -> bool:

@@ -14,6 +14,7 @@ from users.services import AccountError
 
 from .models import LabPolicy, Quota
 from .rules import checked
+from .text import names
 
 SETTINGS = tuple(field.name for field in LabPolicy._meta.get_fields() if field.name != "id")
 MFA_ROLES = ("operator", "admin", "user")
@@ -24,6 +25,8 @@ def change_policy(**changes: Any) -> LabPolicy:
     for name in changes:
         if name not in SETTINGS:
             raise AccountError(name[:100], f"This is not a setting of the lab. Settings are {', '.join(SETTINGS)}.")
+    if isinstance(changes.get("mfa_for", []), str):
+        changes["mfa_for"] = names(changes["mfa_for"])
     if unknown := set(changes.get("mfa_for") or ()) - set(MFA_ROLES):
         raise AccountError("mfa_for", f"{min(unknown)!r} is not one of {', '.join(MFA_ROLES)}.")
     if "rules" in changes:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from scheduler.planning.bench.noise import loose
 from scheduler.planning.bench.report import Settings, Table
+from scheduler.planning.calibration import Calibration, Scales, score
 from scheduler.planning.durations import DurationModel, Range
-from scheduler.planning.forecast import Calibration, predict_finishes, score
+from scheduler.planning.forecast import predict_finishes
 from scheduler.planning.limits import Limits
 from scheduler.planning.problem import Device, Job, Lag, Mode, Problem, Step, Task, Use
 from scheduler.planning.simulate import Disturbance, Simulation, soften
@@ -22,6 +25,35 @@ WARM = 1
 """Loads that are not counted: nobody has seen this lab before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody was told at `made`, in ticks, and what it was made of."""
+
+    made: int
+    found: Range
+    scales: Scales
+    told: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What was told at `made`, and what happened, in ticks."""
+
+    made: float
+    told: Range
+    value: float
+
+    @property
+    def ahead(self) -> float:
+        """How far off it was."""
+        return self.told.median - self.made
+
+    @property
+    def error(self) -> float:
+        """Real minus predicted, as a share of what lay ahead."""
+        return (self.value - self.told.median) / max(1.0, self.ahead)
+
+
 @dataclass
 class Lab:
     """What a lab has learnt, and how its predictions have fared."""
@@ -29,9 +61,8 @@ class Lab:
     model: DurationModel = field(default_factory=DurationModel)
     starts: Calibration = field(default_factory=Calibration)
     finishes: Calibration = field(default_factory=Calibration)
-    held: dict[str, list[bool]] = field(default_factory=lambda: {"task": [], "start": [], "finish": []})
-    errors: list[float] = field(default_factory=list)
-    """Real minus predicted finish, as a share of what lay ahead."""
+    fates: dict[str, list[Fate]] = field(default_factory=lambda: defaultdict(list))
+    """By what was predicted: ``start`` and ``finish`` of a job, length of a ``task``."""
 
 
 class Predicting(Simulation):
@@ -50,7 +81,8 @@ class Predicting(Simulation):
         self.said: dict[str, int] = {}
         """How long each step was said to take, in ticks."""
         self.new: list[str] = []
-        self.made: dict[str, tuple[int, Range, Range]] = {}
+        self.told: dict[str, tuple[Told, Told]] = {}
+        """Start and finish of each job that is not done."""
         self.expected: dict[str, Range] = {}
 
     def _real_length(self, step: Step, mode: int) -> int:
@@ -83,8 +115,13 @@ class Predicting(Simulation):
                 self.live.problem(), self.live.plan(), self.lab.model, self.kinds, lengths=self.said
             )
             for name in self.new:
-                self.made[name] = (self.live.now, *found[name])
+                start, finish = found[name]
+                self.told[name] = self._tell(self.lab.starts, start), self._tell(self.lab.finishes, finish)
             self.new = []
+
+    def _tell(self, calibration: Calibration, found: Range) -> Told:
+        now = self.live.now
+        return Told(now, found, calibration.scales, calibration.apply(found, now))
 
     def _start(self, name: str, now: int) -> None:
         if name in self.kinds:
@@ -99,23 +136,22 @@ class Predicting(Simulation):
                 length = self.said[name]
                 real = now - self.outcome.starts[name]
                 if self.counted and length:
-                    self.lab.held["task"].append(self.expected[name].holds(real))
+                    self.lab.fates["task"].append(Fate(0, self.expected[name], real))
                 self.lab.model.observe(self.kinds[name], length, real)
         for name in open_before - set(self.left):
             self._score(name)
 
     def _score(self, name: str) -> None:
-        made, start, finish = self.made.pop(name)
+        start, finish = self.told.pop(name)
         job = next(job for job in self.problem.jobs if job.id == name)
         began = min(self.outcome.starts[step.id] for step in job.steps())
-        ended = self.outcome.finish[name]
-        lab = self.lab
+        self._learn("start", self.lab.starts, start, began)
+        self._learn("finish", self.lab.finishes, finish, self.outcome.finish[name])
+
+    def _learn(self, kind: str, calibration: Calibration, told: Told, value: int) -> None:
         if self.counted:
-            lab.held["start"].append(lab.starts.apply(start, made).holds(began))
-            lab.held["finish"].append(lab.finishes.apply(finish, made).holds(ended))
-            lab.errors.append((ended - finish.median) / max(1.0, finish.median - made))
-        lab.starts.observe(score(start, made, began))
-        lab.finishes.observe(score(finish, made, ended))
+            self.lab.fates[kind].append(Fate(told.made, told.told, value))
+        calibration.observe(score(told.found, value), told.scales)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,28 +178,40 @@ def _promised(problem: Problem) -> Problem:
 
 def predictions(settings: Settings) -> Table:
     """Predictions made at submit under log-normal noise of 0.3: how often 80 % ranges hold, of jobs and of tasks."""
-    columns = ("workload", "seed", "jobs", "finish held %", "start held %", "tasks", "tasks held %", "bias %")
+    columns = (
+        "workload", "seed", "jobs", "finish held %", "too early %", "too late %", "width %", "bias %", "start held %",
+        "tasks", "tasks held %",
+    )  # fmt: skip
     table = Table(f"predictions when jobs are submitted, sigma {SIGMA}", columns)
     cases = [(name, seed) for name in WORKLOADS for seed in range(1, settings.seeds + 1)]
-    held: dict[str, list[bool]] = {"finish": [], "start": [], "task": []}
+    whole: dict[str, list[Fate]] = defaultdict(list)
     for name, seed in settings.each(cases, "predictions"):
-        lab = watch(WORKLOADS[name], seed)
-        for kind, rows in lab.held.items():
-            held[kind] += rows
-        finish, start, tasks = (lab.held[kind] for kind in ("finish", "start", "task"))
-        bias = 100 * sum(lab.errors) / len(lab.errors)
-        table.add(name, seed, len(finish), _share(finish), _share(start), len(tasks), _share(tasks), bias)
-    whole = ", ".join(f"{kind} {_share(rows):.1f} % of {len(rows)}" for kind, rows in held.items())
-    table.notes.append(f"all together: {whole}")
+        fates = watch(WORKLOADS[name], seed).fates
+        for kind, rows in fates.items():
+            whole[kind] += rows
+        finishes, tasks = fates["finish"], fates["task"]
+        width = sum(fate.told.high - fate.told.low for fate in finishes) / sum(fate.ahead for fate in finishes)
+        table.add(
+            name, seed, len(finishes), _held(finishes),
+            _percent(fate.value < fate.told.low for fate in finishes),
+            _percent(fate.value > fate.told.high for fate in finishes),
+            100 * width, _percent(fate.error for fate in finishes), _held(fates["start"]), len(tasks), _held(tasks),
+        )  # fmt: skip
+    words = ", ".join(f"{kind} {_held(rows):.1f} % of {len(rows)}" for kind, rows in whole.items())
+    table.notes.append(f"all together: {words}")
     table.notes.append(
-        "finish and start: of whole jobs, predicted at submit; tasks: lengths of single steps; jobs that came "
-        "later and repairs of the plan are in them; jobs of one load share their fate, so few loads say little"
+        "finish and start: of whole jobs, as told at submit; width and bias: in percent of what lay ahead; tasks: "
+        "lengths of single steps; jobs that came later and repairs of the plan are in them"
     )
     return table
 
 
-def _share(rows: list[bool]) -> float:
-    return 100 * sum(rows) / len(rows)
+def _held(fates: list[Fate]) -> float:
+    return _percent(fate.told.holds(fate.value) for fate in fates)
+
+
+def _percent(parts: Iterable[float]) -> float:
+    return 100 * fmean(parts)
 
 
 def watch(workload: Workload, seed: int) -> Lab:

@@ -28,8 +28,10 @@ class Command(BaseCommand):
         if options["project"] and project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
         try:
-            self.stdout.write(invite(options["email"], project, by=requester().actor)[1])
+            sent = invite(options["email"], project, by=requester().actor)
         except AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
+        self.stdout.write(sent.link)
+        self.stderr.write(sent.mailed)
         if LabPolicy.current().sign_up == LabPolicy.SignUp.OFF:
             self.stderr.write(f"{OFF} `manage.py lab_settings sign_up=invitation`")

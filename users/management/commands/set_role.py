@@ -24,6 +24,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it."""
+        # Here, because who belongs to the lab is no matter of what it can do.
+        from scheduler.services.approval import unknown_modules
+
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['user']!r}; `manage.py list_users` lists them.")
@@ -36,4 +39,6 @@ class Command(BaseCommand):
             set_lab_role(user, options["role"], modules)
         except AccountError as error:
             raise CommandError(f"{error.path}: {error}") from error
+        if said := unknown_modules(modules or ()):
+            self.stderr.write(said)
         self.stdout.write(f"{user.username}: {options['role']}{' of ' + ', '.join(modules) if modules else ''}")
