@@ -41,7 +41,7 @@ _PREDICTED = (
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
-    "finished_at", *_PREDICTED, "samples_failed", "steps_total", "steps_done", "placed", "ending", "weight",
+    "finished_at", *_PREDICTED, "samples_failed", "steps_total", "steps_done", "placed", "ending", "back_to", "weight",
 )  # fmt: skip
 _UNKNOWN = (None, None)
 _SAMPLE = ("state", "reason", "contents", "source")
@@ -62,7 +62,7 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
         *_predicted(j), j.samples_failed, j.steps_total, j.steps_done, j.placed,
-        j.ending, j.weight, j.id, j.stored,
+        j.ending, j.back_to, j.weight, j.id, j.stored,
     )  # fmt: skip
 
 

@@ -222,11 +222,6 @@ def interrupted(job: LiveJob) -> bool:
     return any(step.state == StepState.INTERRUPTED for step in job.steps)
 
 
-def is_ending(job: LiveJob) -> bool:
-    """Tell whether the job was asked to end."""
-    return bool(job.ending) or any(step.state == StepState.CANCELLED for step in job.steps)
-
-
 def _held_unstarted(job: LiveJob) -> bool:
     return job.state == JobState.HELD and job.started_s is None
 

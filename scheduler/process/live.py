@@ -293,6 +293,8 @@ class LiveJob:
     placed: bool
     ending: dict[str, str] | None = None
     """How it was asked to end, by whom and why."""
+    back_to: str = ""
+    """What it was when it came to need an operator: held or paused, or empty."""
     manual: bool = False
     """Run by hand by an operator."""
     campaign: str = ""
@@ -333,8 +335,11 @@ class LiveJob:
 
     @property
     def schedulable(self) -> bool:
-        """Whether its steps may start. Clean-up goes on while it is cancelled or waits for an operator."""
-        return self.state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, JobState.NEEDS_OPERATOR)
+        """Whether its steps may start. While it is cancelled clean-up goes on; while it waits for an operator the
+        rest of it does, unless it was held or paused."""
+        if self.state == JobState.NEEDS_OPERATOR:
+            return not self.back_to
+        return self.state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
 class LabState:
