@@ -67,9 +67,13 @@ class JobControl:
     def _hold(self, request: Request) -> None:
         job = self._legal("hold", request)
         if job is not None:
-            self._withdraw(job, "the job is held")
-            self._move(job, JobState.HELD, request.actor.get_username(), _reason(request))
-            self.flow.plan.predictions.disturbed(job, self.flow.changes)
+            self.hold(job, request.actor.get_username(), _reason(request))
+
+    def hold(self, job: LiveJob, actor: str, reason: str) -> None:
+        """Let nothing more of a job start."""
+        self._withdraw(job, "the job is held")
+        self._move(job, JobState.HELD, actor, reason)
+        self.flow.plan.predictions.disturbed(job, self.flow.changes)
 
     def _release(self, request: Request) -> None:
         job = self._legal("release", request)

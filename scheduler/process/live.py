@@ -137,6 +137,8 @@ class LiveStep:
     """How long it is planned for; ``duration_s`` if nothing is known of its kind."""
     told_s: tuple[float, float] | None = None
     """Its planned start and end as they were last written down."""
+    drawn: Any = None
+    """Itself as part of a planning problem, as it was last (:mod:`scheduler.process.problem`)."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
