@@ -339,6 +339,7 @@ class Plan:
         the objective, and the winner is checked independently.
         """
         problem, present = self.present(now_s)
+        self.shares.look(now_s)
         choice = Choice(problem, Order(problem, self._turns(), self.shares.standings).rank, present.starts)
         if not choice.try_plan(
             starts, lambda step: self._rank_in(starts, step), lambda found: not self._unfair(RATIO, found)
