@@ -22,7 +22,7 @@ from scheduler.process.charging import charge
 from scheduler.process.equipment import LiveDevice
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
-from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, StepState
+from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, JobState, StepState
 
 
 class ForbiddenTransitionError(Exception):
@@ -142,6 +142,8 @@ class Changes:
         _check("job", job.id, JOB_TRANSITIONS, job.state, to)
         self._log("job", job.id, job, job.state, to, actor, reason, {"samples_failed": job.samples_failed})
         job.state, job.reason = to, reason
+        if to != JobState.NEEDS_OPERATOR:
+            job.back_to = ""
         self.jobs[job.id] = job
 
     def sample(self, sample: LiveSample, to: str, reason: str = "", *, actor: str = "") -> None:

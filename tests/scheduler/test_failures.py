@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from modules.contract.messages import Order
 from scheduler import models
 from tests.scheduler.harness import Bench, S, states
@@ -284,7 +286,7 @@ def test_a_held_job_is_held_again_when_the_operator_is_done(bench: Bench) -> Non
     bench.request("decide", job, step=str(step.id), decision="done", note="it was done")
     bench.turn(5)
     job.refresh_from_db()
-    assert job.state == "held"
+    assert (job.state, job.back_to) == ("held", "")
     assert bench.host.claim() == [], "nothing of a held job moves because an operator has answered"
     bench.request("release", job)
     bench.run_to_end(job)
@@ -292,18 +294,36 @@ def test_a_held_job_is_held_again_when_the_operator_is_done(bench: Bench) -> Non
     assert job.state == "completed"
 
 
-def test_nothing_more_of_a_held_job_starts_while_it_needs_an_operator(bench: Bench) -> None:
+def job_of_which_one_step_was_interrupted(bench: Bench, hold: str) -> models.Job:
+    """Return a job that is held ``before`` or ``after`` one of its steps is interrupted; another could start."""
     job = bench.job(*for_sample(0), *for_sample(1), S("look", {"eye": "use"}, samples=(1,), needs=["put1"]), samples=2)
-    orders = []
+    orders: list[Order] = []
     step_through(bench, "work0", orders.append)
-    bench.request("hold", job)
-    for order in list(bench.host.orders.values()):
-        if order.attempt_id != orders[0].attempt_id:
-            bench.host.close(order)
-    assert states(job)["look"] == "waiting"
+    if hold == "before":
+        bench.request("hold", job)
     bench.host.start(orders[0])
     bench.host.close(orders[0], "interrupted", error="power cut")
+    bench.turn()
+    if hold == "after":
+        assert bench.request("hold", job).refused == ""
+    for order in list(bench.host.orders.values()):
+        bench.host.close(order)
+    assert states(job)["look"] == "waiting"
     bench.turn(5)
     job.refresh_from_db()
     assert job.state == "needs_operator"
+    return job
+
+
+@pytest.mark.parametrize("hold", ["before", "after"])
+def test_nothing_more_of_a_held_job_starts_while_it_needs_an_operator(bench: Bench, hold: str) -> None:
+    job = job_of_which_one_step_was_interrupted(bench, hold)
     assert bench.host.claim() == []
+    assert bench.request("hold", job).refused == "", "it is held already"
+    assert bench.request("pause", job).refused
+    assert bench.request("release", job).refused == ""
+    bench.turn()
+    assert "look" in [order.steps[0].name for order in bench.host.claim()]
+    bench.request("decide", job, step=str(job.steps.get(name="work0").id), decision="failed", note="spilt")
+    job.refresh_from_db()
+    assert job.state == "running"
