@@ -43,7 +43,11 @@ def rearm(
 ) -> None:
     """Let the lab or a module move again after an emergency stop (operators)."""
     with open_lab() as lab:
-        print_answer(lab.rearm(note, scope), as_json, lambda _: f"The emergency stop of {scope} is re-armed.")
+        print_answer(
+            lab.rearm(note, scope),
+            as_json,
+            lambda _: f"The emergency stop of {scope} is re-armed: what waits goes on (`octolab plan`).",
+        )
 
 
 @app.command()

@@ -29,7 +29,7 @@ STYLES = {
 """State → style; others are plain."""
 
 
-WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "end"})
+WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "start", "end"})
 """Columns that are never broken."""
 
 
@@ -121,9 +121,8 @@ def what_if(found: Mapping[str, Any]) -> RenderableType:
     """Return what would change."""
     parts: list[RenderableType] = [Text(found["sentence"])]
     if (new := found["new_job"]) is not None:
-        parts.append(
-            Text(f"The new job: {when(new['start'])} to {when(new['finish'])}. {new['reason']}".rstrip(), style="bold")
-        )
+        said = f"{when(new['start'])} to {when(new['finish'])}" if new["start"] else f"not possible: {new['reason']}"
+        parts.append(Text(f"The new job: {said}", style="bold"))
     if found["jobs"]:
         rows = (
             (j["name"], when(j["finish_before"]), when(j["finish"]) if j["finish"] else j["reason"], j["job"])
@@ -211,8 +210,8 @@ def job(found: Mapping[str, Any]) -> RenderableType:
         ("state", state(found["state"])),
         ("reason", found["state_reason"]),
         ("submitted", when(found["submitted"])),
-        ("started", when(found["started"]) if found["started"] else f"expected {when(found['predicted_start'])}"),
-        ("finished", when(found["finished"]) if found["finished"] else f"expected {when(found['predicted_finish'])}"),
+        ("started", when(found["started"]) if found["started"] else _expected(found["predicted_start"])),
+        ("finished", when(found["finished"]) if found["finished"] else _expected(found["predicted_finish"])),
         ("steps", f"{found['steps_done']} of {found['steps_total']} done"),
     ]
     for name, text in rows:
@@ -226,6 +225,10 @@ def job(found: Mapping[str, Any]) -> RenderableType:
         rows_of_samples = ((s["name"], state(s["state"]), s["places"], s["reason"]) for s in found["samples"])
         parts += [Text(), grid(("sample", "state", "stands in", "reason"), rows_of_samples)]
     return Group(*parts)
+
+
+def _expected(moment: Mapping[str, Any] | None) -> str:
+    return "to be planned in a moment" if moment is None else f"expected {when(moment)}"
 
 
 def results(found: Results) -> RenderableType:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from octolab.dashboard.thelab import lab_clock, the_lab
-from scheduler.models import Device, Interlock, Job, Leader, Request, Step
+from scheduler.models import Device, Interlock, Job, Leader, MaintenanceLock, Request, Step
 from tests.cast import World
 
 from .conftest import Browser
@@ -141,6 +141,24 @@ def test_what_moves_now_and_next_is_listed_for_all_and_named_to_those_who_may_kn
     assert "Nothing is planned to move" in listed("member")
     step.update(devices={"arm": "still"}, planned_start_lab_s=soon_s)
     assert "Nothing is planned to move" in listed("member")
+
+
+def test_who_re_arms_or_releases_is_told_what_moves_then(world: World, signed_in: Browser) -> None:
+    at = {"planned_start_lab_s": clock_now() + 600 * 3600, "planned_end_lab_s": clock_now() + 600 * 3700}
+    Step.objects.filter(pk=world.step.pk).update(state="waiting", started_lab_s=None, devices={"arm": "use"}, **at)
+    client = signed_in("operator")
+    client.post("/estop", {"scope": "lab", "reason": "smoke"})
+    shown = client.get("/estop/state").content.decode()
+    assert "Robot arm" in shown[shown.index("data-goes-on") :]
+    assert "secret recipe" not in shown, "whose it is, is no business of who may not see the project"
+    assert "secret recipe" in signed_in("owner").get("/estop/state").content.decode()
+    Job.objects.update(state="held")
+    assert "Nothing waits" in client.get("/estop/state").content.decode()
+    Job.objects.update(state="running")
+    MaintenanceLock.objects.create(
+        kind="device", target="arm", holder=world.operator.user, reason="x", since_at=timezone.now()
+    )
+    assert "Then <b>Robot arm</b> would begin at once" in client.get("/operator").content.decode()
 
 
 def clock_now() -> float:
