@@ -150,7 +150,10 @@ def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
     if not found["steps"] and not found["devices"] and not late:
         return "Nothing waits for a decision."
     waiting = (*found["steps"], *late)
-    steps = ((s["id"], s["job_name"], show.step(s), s["blocked_devices"], s["reason"]) for s in waiting)
+    steps = (
+        (s["id"], s["job_name"], f"{s['module']}: {', then '.join(s['together'])}", s["blocked_devices"], s["reason"])
+        for s in waiting
+    )
     return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
 
 

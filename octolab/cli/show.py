@@ -33,6 +33,9 @@ WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "start", "end"})
 """Columns that are never broken."""
 
 
+ID_WIDTH = 36
+
+
 def state(name: str) -> Text:
     """Return a state in its colour."""
     return Text(name.replace("_", " "), style=STYLES.get(name, ""))
@@ -46,7 +49,11 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
         numeric = bool(filled) and all(isinstance(row[index], int | float) or row[index] is None for row in filled)
         # What is copied from here, an id, stays in one piece.
         table.add_column(
-            Text(heading), justify="right" if numeric else "left", overflow="fold", no_wrap=heading in WHOLE
+            Text(heading),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=heading in WHOLE,
+            min_width=ID_WIDTH if heading == "job, id" else None,
         )
     for row in filled:
         table.add_row(*(cell if isinstance(cell, Text) else Text(value(cell)) for cell in row))
@@ -92,13 +99,15 @@ def duration(seconds: float | None) -> str:
 
 
 def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a list of jobs, narrow enough for most terminals: no owners where all have the same."""
+    """Return a list of jobs, narrow enough for any terminal: the id stands below the name."""
     several = len({job["owner"] for job in found}) > 1
     return grid(
-        ("id", "name", *(("owner",) if several else ()), "state", "steps", "end"),
+        ("job, id", *(("owner",) if several else ()), "state", "steps", "end"),
         (
             (
-                *(job["id"], job["name"], *((job["owner"],) if several else ()), state(job["state"])),
+                Text.assemble(job["name"], "\n", (job["id"], "dim")),
+                *((job["owner"],) if several else ()),
+                state(job["state"]),
                 f"{job['steps_done']}/{job['steps_total']}",
                 soon(job["finished"] or job["predicted_finish"]),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -66,7 +67,7 @@ def latches(user: User) -> dict[str, Any]:
                 "latch": latch,
                 "devices": estop.outcome(latch, estop.devices_in(latch.scope)),
                 "may_rearm": estop.may_rearm(user, latch.scope),
-                "goes_on": _goes_on(latch.scope, user),
+                "goes_on": partial(_goes_on, latch.scope, user),
             }
             for latch in found
         ]

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from octolab.dashboard.thelab import lab_clock, the_lab
+from octolab.ids import new_id
 from scheduler.models import Device, Interlock, Job, Leader, MaintenanceLock, Request, Step
 from tests.cast import World
 
@@ -159,6 +160,22 @@ def test_who_re_arms_or_releases_is_told_what_moves_then(world: World, signed_in
         kind="device", target="arm", holder=world.operator.user, reason="x", since_at=timezone.now()
     )
     assert "Then <b>Robot arm</b> would begin at once" in client.get("/operator").content.decode()
+
+
+def test_steps_of_one_order_are_one_decision(world: World, signed_in: Browser) -> None:
+    """A decision is about the whole order: who took it for one step would see the next one's arm move."""
+    assert world.step.state == "interrupted"
+    follows = Step.objects.get(pk=world.step.pk)
+    follows.pk, follows.index, follows.name = new_id(), world.step.index + 1, "put_back"
+    follows.devices = {"arm": "use"}
+    follows.save(force_insert=True)
+    desk = signed_in("operator").get("/operator").content.decode()
+    assert desk.count('value="done"') == 1
+    assert "all 2 steps count as done" in desk
+    assert "put back" in desk[desk.index("Needs a decision") : desk.index("count as done")]
+    assert "1</b> step needs your decision" in signed_in("operator").get("/notices").content.decode()
+    asked = world.operator.client.get("/api/v1/operator/attention").json()["steps"]
+    assert [(row["id"], row["together"]) for row in asked] == [(str(world.step.pk), [world.step.name, "put_back"])]
 
 
 def clock_now() -> float:
