@@ -146,15 +146,16 @@ def attention(as_json: AsJson = False) -> None:
 
 
 def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
-    late = found.get("late", [])
-    if not found["steps"] and not found["devices"] and not late:
+    late, overdue = found.get("late", []), found.get("overdue", [])
+    if not any((found["steps"], found["devices"], late, overdue)):
         return "Nothing waits for a decision."
-    waiting = (*found["steps"], *late)
+    waiting = [(s, s["blocked_devices"], s["reason"]) for s in (*found["steps"], *late)]
+    waiting += [(s, sorted(s["devices"]), "runs far longer than expected: look at it") for s in overdue]
     steps = (
-        (s["id"], s["job_name"], f"{s['module']}: {', then '.join(s['together'])}", s["blocked_devices"], s["reason"])
-        for s in waiting
+        (s["id"], s["job_name"], f"{s['module']}: {', then '.join(s['together'])}", devices, known)
+        for s, devices, known in waiting
     )
-    return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
+    return show.grid(("step", "job", "what", "devices", "what is known"), steps)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from scheduler.models import Device, Leader, MaintenanceLock
 from scheduler.services import approval, interlocks, people
+from scheduler.services.overdue import overdue_steps
 from scheduler.services.requests import interrupted_orders, late_steps
 from scheduler.states import DeviceState
 from users.models import User
@@ -60,5 +61,6 @@ def _waits_for(user: User) -> dict[str, int]:
     if user.operates():
         asked = [*(steps[0] for steps in interrupted_orders()), *late_steps()]
         decisions = sum(user.operates(step.module) for step in asked)
-        found |= {"decisions": decisions, "approvals": approval.waiting_for(user).count()}
+        overdue = sum(user.operates(step.module) for step in overdue_steps())
+        found |= {"overdue": overdue, "decisions": decisions, "approvals": approval.waiting_for(user).count()}
     return found | {"any": sum(found.values())}

@@ -20,6 +20,7 @@ from scheduler import catalogue
 from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import people
 from scheduler.services import requests as wishes
+from scheduler.services.overdue import overdue_steps
 from scheduler.states import SAMPLE_FINAL
 
 from . import words
@@ -58,6 +59,7 @@ def desk(request: HttpRequest) -> HttpResponse:
             "approvals": approvals(asker(request)),
             "attention": _attention(request),
             "late": _late(request),
+            "overdue": _overdue(request),
             "questions": questions(asker(request)),
             "stocks": stock_rows(),
             "storage": _storage(request),
@@ -74,7 +76,9 @@ def desk_part(request: HttpRequest, part: str) -> HttpResponse:
     if part != "attention":
         raise Http404
     return render(
-        request, "octolab/parts/operator_attention.html", {"attention": _attention(request), "late": _late(request)}
+        request,
+        "octolab/parts/operator_attention.html",
+        {"attention": _attention(request), "late": _late(request), "overdue": _overdue(request)},
     )
 
 
@@ -122,6 +126,22 @@ def _late(request: HttpRequest) -> list[dict[str, Any]]:
     steps = [step for step in wishes.late_steps() if asker(request).operates(step.module)]
     known = _names(request, {step.job_id for step in steps})
     return [{"step": step, "job_label": known.get(step.job_id, "another project's job")} for step in steps]
+
+
+def _overdue(request: HttpRequest) -> list[dict[str, Any]]:
+    steps = [step for step in overdue_steps() if asker(request).operates(step.module)]
+    known = _names(request, {step.job_id for step in steps})
+    now_s = lab_clock().now()
+    return [
+        {
+            "step": step,
+            "job_label": known.get(step.job_id, "another project's job"),
+            "job_id": step.job_id if step.job_id in known else None,
+            "so_far_s": now_s - (step.started_lab_s or now_s),
+            "devices": sorted(step.devices),
+        }
+        for step in steps
+    ]
 
 
 def _attention(request: HttpRequest) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Device, Step
 from scheduler.services import requests
+from scheduler.services.overdue import overdue_steps
 from users.models import LabRole, Scope
 from users.permissions import needs
 
@@ -63,6 +64,7 @@ class AttentionOutput(serializers.Serializer[Any]):
 
     steps = InterruptedOutput(many=True)
     late = InterruptedOutput(many=True, help_text="Steps that would start too late, where the job says *ask*.")
+    overdue = InterruptedOutput(many=True, help_text="Steps that run far longer than expected: look at them.")
     devices = DeviceOutput(many=True)
 
 
@@ -82,6 +84,7 @@ class Attention(ApiView):
                 {
                     "steps": [steps[0] for steps in orders],
                     "late": [step for step in requests.late_steps() if user.operates(step.module)],
+                    "overdue": [step for step in overdue_steps() if user.operates(step.module)],
                     "devices": [device for device in devices if any(map(user.operates, device.modules))],
                 },
                 context={"together": {steps[0].pk: [step.name for step in steps] for steps in orders}},

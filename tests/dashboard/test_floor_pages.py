@@ -178,5 +178,20 @@ def test_steps_of_one_order_are_one_decision(world: World, signed_in: Browser) -
     assert [(row["id"], row["together"]) for row in asked] == [(str(world.step.pk), [world.step.name, "put_back"])]
 
 
+def test_a_step_that_hangs_is_told(world: World, signed_in: Browser) -> None:
+    step = Step.objects.filter(pk=world.step.pk)
+    step.update(state="running", started_lab_s=clock_now() - 20, duration_s=10.0)
+    for name in ("operator", "owner"):
+        assert "far longer" not in signed_in(name).get("/notices").content.decode(), name
+    step.update(started_lab_s=clock_now() - 600 * 120)
+    assert "far longer than expected" in signed_in("operator").get("/notices").content.decode()
+    desk = signed_in("operator").get("/operator").content.decode()
+    assert "was expected to take 10 s" in desk
+    assert "secret recipe" not in desk
+    assert signed_in("owner").get(f"/api/v1/jobs/{world.job.pk}/why").json()["reason"] == "overdue"
+    (row,) = world.operator.client.get("/api/v1/operator/attention").json()["overdue"]
+    assert row["id"] == str(world.step.pk)
+
+
 def clock_now() -> float:
     return lab_clock().now()
