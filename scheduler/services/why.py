@@ -68,7 +68,7 @@ class Why:
 
 def at_once(job: Job) -> Why | None:
     """Return the reason, if the job's state says everything."""
-    said = f": {job.state_reason}" if job.state_reason else ""
+    said = f": {job.state_reason.rstrip('.')}" if job.state_reason else ""
     sentences = {
         JobState.AWAITING_APPROVAL: f"An operator has to approve the job before it is planned{said}.",
         JobState.HELD: f"The job is held{said}. Release it and it goes on.",
