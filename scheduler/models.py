@@ -97,6 +97,8 @@ class Job(models.Model):
     """Run by hand by an operator: may use devices that its owner holds under a lock, and devices in quarantine."""
     ending = models.JSONField(null=True)
     """How it was asked to end: ``{"how": "cancel"|"stop"|"abort"|"halt", "actor", "reason"}``."""
+    back_to = models.CharField(max_length=20, blank=True, default="")
+    """What it was when it came to need an operator, and is again afterwards: held or paused, or empty."""
     weight = models.JSONField(null=True)
     """Why it stands where it does: the parts of its weight when the plan was last made."""
     campaign = models.CharField(max_length=64, blank=True, default="")

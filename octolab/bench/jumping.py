@@ -118,13 +118,13 @@ class QuickLab:
 
         from analysis.documents import DocumentStore
         from scheduler import models
-        from scheduler.process import plan, shares
+        from scheduler.process import plan, shares, turns
         from scheduler.process.leader import Leadership
         from scheduler.process.loop import Scheduler
 
         # In a real lab minutes lie between two events, so that whatever is due is done.
         plan.REPAIR_SHARE = plan.URGENT_SHARE = shares.COST_SHARE = 0
-        plan.AT_ONCE_S = plan.TURNS_S = float("inf")
+        plan.AT_ONCE_S = turns.TURNS_S = float("inf")
         shares.LOOK_S = 0.0
         self.problem = problem
         self.clock = JumpingClock()

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from octolab.templatetags.lab import duration
 from scheduler.models import Job
 from scheduler.services import requests, windows
-from scheduler.services.verbs import CONTROLS, JOB_VERBS
+from scheduler.services.verbs import CONTROLS, legal
 from users.models import User
 
 from .answers import tell
@@ -52,8 +52,8 @@ class Button:
 
 def buttons(user: User, job: Job) -> list[Button]:
     """Return the verbs that are legal in the job's present state, for this user."""
-    legal = JOB_VERBS.get(job.state, frozenset())
-    shown = [verb for verb in CONTROLS if verb in legal and requests.may_control(user, job, verb)]
+    possible = legal(job)
+    shown = [verb for verb in CONTROLS if verb in possible and requests.may_control(user, job, verb)]
     risk = _risk(job) if {"hold", "pause"} & set(shown) else ""
     return [
         Button(verb, _ASK[verb] + (risk if verb in ("hold", "pause") else ""), verb in ("cancel", "abort", "halt"))

@@ -16,7 +16,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Job
 from scheduler.services import requests, windows
-from scheduler.services.verbs import CONTROLS, JOB_VERBS
+from scheduler.services.verbs import CONTROLS, legal
 from users.models import LabRole, Scope
 from users.permissions import needs
 
@@ -132,8 +132,8 @@ class Verbs(ApiView):
     def get(self, request: Request, job_id: UUID) -> Response:
         """List the verbs that are legal in a job's present state, and the windows that a hold or pause would break."""
         job, user = _visible(request, job_id), asker(request)
-        legal = JOB_VERBS.get(job.state, frozenset())
-        mine = [verb for verb in CONTROLS if verb in legal and requests.may_control(user, job, verb)]
+        possible = legal(job)
+        mine = [verb for verb in CONTROLS if verb in possible and requests.may_control(user, job, verb)]
         return Response(
             {
                 "state": job.state,

@@ -61,6 +61,10 @@ class JobOutput(serializers.ModelSerializer[Job]):
     owner = serializers.CharField(source="owner.username", read_only=True)
     status = serializers.SerializerMethodField()
     rerun_of = serializers.UUIDField(source="rerun_of_id", read_only=True, allow_null=True)
+    back_to = serializers.CharField(
+        read_only=True,
+        help_text="While it needs an operator: `held` or `paused` if nothing more starts, empty if the rest goes on.",
+    )
     submitted = MomentField("submitted_lab_s")
     started = MomentField("started_lab_s")
     finished = MomentField("finished_lab_s")
@@ -76,8 +80,8 @@ class JobOutput(serializers.ModelSerializer[Job]):
     class Meta:
         model = Job
         fields: tuple[str, ...] = (
-            *("id", "name", "project", "owner", "state", "status", "state_reason", "priority", "deadline_at"),
-            *("campaign", "campaign_key", "waits_for"),
+            *("id", "name", "project", "owner", "state", "status", "state_reason", "back_to"),
+            *("priority", "deadline_at", "campaign", "campaign_key", "waits_for"),
             *("simulated", "rerun_of", "submitted_at", "submitted", "started", "finished", "finished_at"),
             *("predicted_start", "predicted_start_low", "predicted_start_high"),
             *("predicted_finish", "predicted_finish_low", "predicted_finish_high"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -13,15 +12,15 @@ from modules.contract import manifest as contract
 from modules.contract.arithmetic import ExpressionError
 from octolab.ids import derived_id
 from scheduler.catalogue import Catalogue
-from scheduler.jobformat.model import FromPosition, FromSample, JobDocument
+from scheduler.jobformat.model import JobDocument
 from scheduler.jobformat.problems import Path, Problems
 
 from .contents import Bench
 from .offers import Offer, StepValues, find
+from .origins import Earlier, Origins, Sample
 from .parameters import Resolved, Resolver
-from .rows import Expansion, SampleRow, StepRow, TaskRow
-from .sweep import SampleSpec, expand_samples
-from .whereabouts import Whereabouts, check_order, check_room, follow
+from .rows import Expansion, StepRow, TaskRow
+from .whereabouts import check_order, check_room, follow
 from .workflow import Node, Workflow, build
 
 MAX_STEPS = 20_000
@@ -29,26 +28,6 @@ ENDS = "ends "
 """What the keys of tasks begin with that switch a setting off; the setting follows."""
 
 _ONCE = StepValues(0.0, 1, None, {}, {}, None, 0.0, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """A sample of an earlier job, where it stands and what is in it."""
-
-    place: str
-    index: int | None
-    """None as long as it is not made: it is waited for."""
-    contents: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(slots=True)
-class _Sample:
-    """One sample on its way through the workflow."""
-
-    spec: SampleSpec
-    row: SampleRow
-    where: Whereabouts = field(default_factory=Whereabouts)
-    volume_ul: float = 0.0
 
 
 class Expander:
@@ -75,7 +54,6 @@ class Expander:
     ) -> None:
         self._catalogue = catalogue
         self._problems = problems
-        self._earlier = earlier
         self._by_hand = by_hand
         self._out = Expansion(job_id)
         noted = problems.noted
@@ -87,7 +65,9 @@ class Expander:
         # where tasks or their order are unknown, nobody can tell where the samples are
         self._lost = problems.noted > noted
         self._tails: dict[tuple[int, int | None], tuple[UUID, ...]] = {}
-        self._samples = self._start(document)
+        origins = Origins(catalogue, job_id, earlier, problems)
+        self._samples = origins.samples(document, self._workflow)
+        self._lost = self._lost or origins.lost
         if len(self._samples) * len(self._workflow.nodes) > MAX_STEPS:
             self._refuse_size()
             self._samples = self._samples[:1]
@@ -117,73 +97,6 @@ class Expander:
             step.index = index
         return self._out
 
-    # --- samples
-
-    def _start(self, document: JobDocument) -> list[_Sample]:
-        if not self._workflow.takes_samples:
-            if document.samples is not None:
-                self._problems.add(("samples",), "No task of the workflow takes a sample; leave `samples` out.")
-            return []
-        samples = []
-        for index, spec in enumerate(expand_samples(document, self._problems)):
-            row = SampleRow(
-                derived_id(self._out.job_id, f"sample/{index}"), index, spec.name, spec.parameters, {"kind": "made"}, []
-            )
-            sample = _Sample(spec, row)
-            if spec.source is not None:
-                self._take_over(sample, spec.source, (*spec.path, "from"))
-            samples.append(sample)
-        self._refuse_shared_sources(samples)
-        return samples
-
-    def _take_over(self, sample: _Sample, source: FromSample | FromPosition, path: Path) -> None:
-        match source:
-            case FromSample(sample=sample_id):
-                found = self._earlier.get(sample_id)
-                if found is None:
-                    self._lost = True
-                    return
-                sample.row.source = {"kind": "sample", "sample": str(sample_id)}
-                sample.row.contents = [dict(content) for content in found.contents]
-                sample.volume_ul = sum(float(content.get("volume_ul") or 0.0) for content in found.contents)
-                if found.index is None:
-                    sample.row.source |= {"place": found.place, "awaited": True}
-                    sample.where = Whereabouts(exists=True, held=[found.place])
-                    return
-                place, index = found.place, found.index
-            case FromPosition(position=position):
-                located = self._locate(position, (*path, "position"))
-                if located is None:
-                    self._lost = True
-                    return
-                sample.row.source = {"kind": "loaded", "position": position}
-                place, index = located
-        sample.row.source |= {"place": place, "index": index}
-        sample.where = Whereabouts(exists=True, held=[place])
-
-    def _locate(self, position: str, path: Path) -> tuple[str, int] | None:
-        stores = [place for place in self._catalogue.places.values() if place.storage]
-        for place in stores:
-            if (index := place.index(position)) is not None:
-                return place.id, index
-        examples = ", ".join(f"`{place.name(0)}` to `{place.name(place.capacity - 1)}`" for place in stores)
-        hint = f"Places for samples are {examples}." if stores else "The lab has no place where samples can be put."
-        self._problems.add(path, f"There is no place `{position[:60]}`. {hint}")
-        return None
-
-    def _refuse_shared_sources(self, samples: Sequence[_Sample]) -> None:
-        seen: dict[tuple[str, Any], int] = {}
-        for sample in samples:
-            if (place := sample.row.source.get("place")) is None:
-                continue
-            source = sample.row.source
-            key = (place, source["sample"] if source.get("awaited") else source["index"])
-            if key in seen:
-                self._problems.add(
-                    (*sample.spec.path, "from"), f"Sample {seen[key] + 1} of this job is the same; take another one."
-                )
-            seen.setdefault(key, sample.row.index)
-
     # --- tasks
 
     def _together(self, node: Node) -> None:
@@ -193,7 +106,7 @@ class Expander:
             moment = f"at `{node.key}`, which is done once for all samples"
             check_room(self._catalogue, node.path, (s.where for s in self._samples), self._problems, moment)
 
-    def _task(self, node: Node, samples: Sequence[_Sample]) -> None:
+    def _task(self, node: Node, samples: Sequence[Sample]) -> None:
         if node.offer is None:
             return
         if node.offer.task.name in node.offer.manifest.endings and not self._by_hand:
@@ -221,7 +134,7 @@ class Expander:
             ("workflow",), f"The job has more than {MAX_STEPS} steps; split it into several jobs with fewer samples."
         )
 
-    def _resolved(self, node: Node, samples: Sequence[_Sample]) -> Resolved | None:
+    def _resolved(self, node: Node, samples: Sequence[Sample]) -> Resolved | None:
         if node.scope != "many":
             return self._resolver.resolve(node, samples[0].spec.parameters if samples else {})
         all_resolved = [self._resolver.resolve(node, sample.spec.parameters) for sample in samples]
@@ -263,7 +176,7 @@ class Expander:
         index: int,
         offer: Offer,
         parameters: dict[str, Any],
-        samples: Sequence[_Sample],
+        samples: Sequence[Sample],
         cleanup: bool = False,
     ) -> TaskRow:
         whose = samples[0].row.index if len(samples) == 1 and offer.scope == "one" else "all"
@@ -281,7 +194,7 @@ class Expander:
         offer: Offer,
         resolved: Resolved,
         values: Sequence[StepValues],
-        samples: Sequence[_Sample],
+        samples: Sequence[Sample],
         needs: list[dict[str, Any]],
         path: Path,
     ) -> list[UUID]:
@@ -347,7 +260,7 @@ class Expander:
                 if offer is not None:
                     self._extra_task(f"cleanup_{place}"[:100], 1000, offer, sample, [], (), cleanup=True)
 
-    def _prepare_endings(self, sample: _Sample) -> None:
+    def _prepare_endings(self, sample: Sample) -> None:
         """Prepare what switches off the settings that a sample holds: one for each, because each may be the last."""
         for key in sample.where.settings:
             offer = self._offer(self._endings.get(key))
@@ -370,7 +283,7 @@ class Expander:
                             found.setdefault(f"{device_id}.{name}", f"{instance}.{setting.ends_with}")
         return found
 
-    def _put_away(self, sample: _Sample) -> None:
+    def _put_away(self, sample: Sample) -> None:
         """Store a sample that stands in a working place when its workflow is over."""
         if self._problems or self._lost:
             return
@@ -411,7 +324,7 @@ class Expander:
         key: str,
         index: int,
         offer: Offer,
-        sample: _Sample,
+        sample: Sample,
         needs: list[dict[str, Any]],
         path: Path,
         *,
@@ -428,7 +341,7 @@ class Expander:
         ids = self._steps(task, offer, resolved, values, [sample], needs, path)
         return [_need(ids[-1], 0.0, None, "flag")] if ids else needs
 
-    def _sinks(self, sample: _Sample) -> Iterator[UUID]:
+    def _sinks(self, sample: Sample) -> Iterator[UUID]:
         """Yield the last steps of the tasks that no other one waits for."""
         awaited = {edge.node for node in self._workflow.nodes for edge in node.edges}
         for node in self._workflow.nodes:
@@ -440,7 +353,7 @@ def _need(step: UUID, min_s: float, max_s: float | None, on_breach: str) -> dict
     return {"step": str(step), "min_s": min_s, "max_s": max_s, "on_breach": on_breach}
 
 
-def _settings(offer: Offer, step: contract.Step, values: StepValues, samples: Sequence[_Sample]) -> dict[str, float]:
+def _settings(offer: Offer, step: contract.Step, values: StepValues, samples: Sequence[Sample]) -> dict[str, float]:
     """Return what the step sets, and what its samples hold already."""
     settings: dict[str, float] = {}
     for key in step.keeps:

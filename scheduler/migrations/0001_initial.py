@@ -124,6 +124,7 @@ class Migration(migrations.Migration):
                 ('steps_done', models.IntegerField(default=0)),
                 ('manual', models.BooleanField(default=False)),
                 ('ending', models.JSONField(null=True)),
+                ('back_to', models.CharField(blank=True, default='', max_length=20)),
                 ('weight', models.JSONField(null=True)),
                 ('campaign', models.CharField(blank=True, default='', max_length=64)),
                 ('expected', models.JSONField(default=list)),

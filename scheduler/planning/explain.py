@@ -6,14 +6,17 @@ without the blocker, so it is never a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from scheduler.planning.editable import EditableTable
+from scheduler.planning.layout import UNPLACED
 from scheduler.planning.objective import job_finishes
 from scheduler.planning.plan import Plan, say_duration
-from scheduler.planning.problem import Index, Job, Problem, Step, all_lags
+from scheduler.planning.problem import Index, Problem, Step, all_lags
 from scheduler.planning.repair import repair
+from scheduler.planning.repair import replace as put
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,97 @@ class Waiting:
         return text + "."
 
 
+class Explainer:
+    """Explains steps of one plan, and keeps what several questions about it need."""
+
+    def __init__(self, problem: Problem, plan: Plan) -> None:
+        self._problem = problem
+        self._plan = plan
+        self._index = problem.index()
+
+    def why(self, name: str, *, remedies: bool = True) -> Waiting:
+        """Explain what a step, or the next step of a job, waits for; see `why_waiting`."""
+        problem, plan = self._problem, self._plan
+        step = _step(self._index, plan, name)
+        start = plan.starts[step.id]
+        answer = Waiting(step.id, start, "nothing", now=problem.now, tick=problem.tick)
+        if start <= problem.now:
+            return answer
+        answer = _reason(problem, self._index, plan, step, answer)
+        if remedies and answer.reason in ("device", "resource", "maintenance"):
+            found = self._remedies(self._index.job_of[step.id].id, answer)
+            good = [remedy for remedy in found if remedy is not None and remedy.gain > 0]
+            answer = replace(answer, remedies=tuple(sorted(good, key=lambda one: (one.cost, -one.gain))))
+        return answer
+
+    @cached_property
+    def _begun(self) -> set[str]:
+        return {self._index.job_of[item.step].id for item in self._problem.fixed}
+
+    @cached_property
+    def settled(self) -> EditableTable:
+        """A table in which everything stands where it is planned."""
+        return repair(self._problem, self._plan, tries=1)[0]
+
+    @cached_property
+    def _fixed(self) -> EditableTable:
+        """A table that holds nothing but what is fixed."""
+        return EditableTable(self._problem)
+
+    def _remedies(self, job: str, answer: Waiting) -> Iterator[Remedy | None]:
+        """Yield changes that may bring the step forward, by planning again."""
+        if answer.holder_job and answer.holder_job != job and answer.holder_job not in self._begun:
+            yield self._without(answer.holder_job, job, answer)
+        if answer.reason == "maintenance":
+            yield self._opened(job, answer)
+        if job not in self._begun:
+            yield self._first(job, answer)
+
+    def _without(self, holder: str, job: str, answer: Waiting) -> Remedy | None:
+        table = self.settled
+        base = table.snapshot()
+        _lift(table, [*table.job_units[holder], *table.job_units[job]])
+        refused = put(table, job, {})
+        starts = table.spans()[0]
+        table.restore(base)
+        return None if refused else _remedy(f"without job {holder}", "without", starts, answer)
+
+    def _opened(self, job: str, answer: Waiting) -> Remedy | None:
+        devices = tuple(replace(one, blocked=()) if one.id == answer.thing else one for one in self._problem.devices)
+        table, unplaced = repair(replace(self._problem, devices=devices), self._plan, tries=1)
+        if job in unplaced:
+            return None
+        _lift(table, table.job_units[job])
+        refused = put(table, job, {})
+        change = f"without the blocked time of {answer.thing}"
+        return None if refused else _remedy(change, "open", table.spans()[0], answer)
+
+    def _first(self, job: str, answer: Waiting) -> Remedy | None:
+        """Plan the job first among those that have not begun, and the others as they were, as far as they still fit."""
+        base = self._fixed.snapshot()
+        table, unplaced = repair(self._problem, self._plan, ahead=job, table=self._fixed, tries=1)
+        starts, ends, _ = table.spans()
+        table.restore(base)
+        if job in unplaced:
+            return None
+        now = job_finishes(self._problem, Plan(starts, ends, {}))
+        before = job_finishes(self._problem, self._plan)
+        cost = sum(max(0, now.get(other, 0) - finish) for other, finish in before.items() if other != job)
+        return _remedy("if it went first", "first", starts, answer, cost)
+
+
+def _lift(table: EditableTable, units: list[int]) -> None:
+    """Take out what of some units is not fixed."""
+    for index in reversed(units):
+        if table.units[index].pinned is None and table.start[index] != UNPLACED:
+            table.unseat(index)
+
+
+def _remedy(change: str, kind: str, starts: Mapping[str, int], answer: Waiting, cost: int = 0) -> Remedy | None:
+    start = starts.get(answer.step)
+    return None if start is None else Remedy(change, start, answer.start - start, cost, kind)
+
+
 def why_waiting(problem: Problem, plan: Plan, name: str, *, remedies: bool = True) -> Waiting:
     """Explain what a step, or the next step of a job, waits for.
 
@@ -92,23 +186,14 @@ def why_waiting(problem: Problem, plan: Plan, name: str, *, remedies: bool = Tru
     name
         Id of a step or a job.
     remedies
-        Whether to look for changes that would help (some tens of milliseconds).
+        Whether to look for changes that would help.
 
     Raises
     ------
     KeyError
         If nothing that waits has this name.
     """
-    index = problem.index()
-    step = _step(index, plan, name)
-    start = plan.starts[step.id]
-    answer = Waiting(step.id, start, "nothing", now=problem.now, tick=problem.tick)
-    if start <= problem.now:
-        return answer
-    answer = _reason(problem, index, plan, step, answer)
-    if remedies and answer.reason in ("device", "resource", "maintenance"):
-        answer = replace(answer, remedies=tuple(_remedies(problem, plan, index.job_of[step.id], answer)))
-    return answer
+    return Explainer(problem, plan).why(name, remedies=remedies)
 
 
 def _step(index: Index, plan: Plan, name: str) -> Step:
@@ -196,54 +281,3 @@ def _blockers(index: Index, plan: Plan, step: Step, ready: int, start: int) -> I
         for blocked in index.device[device].blocked:
             if ready < blocked.end <= start:
                 yield blocked.end, "maintenance", device, ""
-
-
-def _remedies(problem: Problem, plan: Plan, job: Job, answer: Waiting) -> Iterator[Remedy]:
-    """Yield changes that bring the step forward, by planning again."""
-    found = []
-    fixed = {item.step for item in problem.fixed}
-    begun = {other.id for other in problem.jobs if any(step.id in fixed for step in other.steps())}
-    before = job_finishes(problem, plan)
-    table = EditableTable(problem)
-    if answer.holder_job and answer.holder_job != job.id and answer.holder_job not in begun:
-        change = f"without job {answer.holder_job}"
-        found.append(_try(problem, plan, job, answer, change, {}, "without", table, answer.holder_job))
-    if answer.reason == "maintenance":
-        devices = tuple(replace(one, blocked=()) if one.id == answer.thing else one for one in problem.devices)
-        change = f"without the blocked time of {answer.thing}"
-        found.append(_try(replace(problem, devices=devices), plan, job, answer, change, {}, "open"))
-    if job.id not in begun:
-        found.append(_try(problem, plan, job, answer, "if it went first", before, "first", table))
-    good = [remedy for remedy in found if remedy is not None and remedy.gain > 0]
-    yield from sorted(good, key=lambda remedy: (remedy.cost, -remedy.gain))
-
-
-def _try(
-    problem: Problem,
-    plan: Plan,
-    job: Job,
-    answer: Waiting,
-    change: str,
-    before: dict[str, int],
-    kind: str,
-    table: EditableTable | None = None,
-    without: str = "",
-) -> Remedy | None:
-    """Plan the change with the others as they were, and this job first among the waiting ones or in what is free then.
-
-    `table` is one of the problem with nothing but what is fixed, and is left so.
-    """
-    base = None if table is None else table.snapshot()
-    place = {"ahead": job.id} if kind == "first" else {"behind": job.id}
-    table, unplaced = repair(problem, plan, without=without, table=table, **place)
-    starts, ends, _ = table.spans()
-    if base is not None:
-        table.restore(base)
-    if job.id in unplaced or answer.step not in starts:
-        return None
-    cost = 0
-    for other in problem.jobs:
-        if other.id in before and other.id != job.id:
-            finish = max((ends[step.id] for step in other.steps() if step.id in ends), default=0)
-            cost += max(0, finish - before[other.id])
-    return Remedy(change, starts[answer.step], answer.start - starts[answer.step], cost, kind)

@@ -22,9 +22,8 @@ def repair(
     plan: Plan,
     *,
     ahead: str = "",
-    behind: str = "",
-    without: str = "",
     table: EditableTable | None = None,
+    tries: int = MOST_TRIES,
 ) -> tuple[EditableTable, dict[str, str]]:
     """Rebuild the table of a problem around an old plan.
 
@@ -36,12 +35,10 @@ def repair(
         The plan in force; it may lack steps, and name steps that are gone.
     ahead
         A job that goes before all others that have not begun.
-    behind
-        A job that finds its earliest place after all others have found theirs.
-    without
-        A job that is left out.
     table
         One of the problem that holds nothing but what is fixed; made if it is not given.
+    tries
+        How many ways are tried.
 
     Returns
     -------
@@ -58,18 +55,14 @@ def repair(
         for job, units in table.job_units.items()
     }
     first = sorted((job.id for job in problem.jobs if job.id in begun), key=lambda job: when[job])
-    rest = sorted(
-        (job.id for job in problem.jobs if job.id not in begun and job.id != without), key=lambda job: when[job]
-    )
-    unplaced = _settle(table, [job for job in first if job != behind], wanted)
+    rest = sorted((job.id for job in problem.jobs if job.id not in begun), key=lambda job: when[job])
+    unplaced = _settle(table, first, wanted, tries)
     if ahead in rest:
         rest.remove(ahead)
         reason = replace(table, ahead, {})
         if reason:
             unplaced[ahead] = reason
-    unplaced.update(_settle(table, [job for job in rest if job != behind], wanted))
-    if behind and (reason := replace(table, behind, {})):
-        unplaced[behind] = reason
+    unplaced.update(_settle(table, rest, wanted, tries))
     return table, unplaced
 
 
@@ -112,7 +105,7 @@ def replace(table: MaskingTable, job: str, wanted: Mapping[int, tuple[int, int]]
     return say_refusal(table, refusal) if refusal is not None else ""
 
 
-def _settle(table: MaskingTable, jobs: list[str], wanted: Mapping[int, tuple[int, int]]) -> dict[str, str]:
+def _settle(table: MaskingTable, jobs: list[str], wanted: Mapping[int, tuple[int, int]], tries: int) -> dict[str, str]:
     """Place jobs by the least harmful of a few ways: rules broken first, then how much later jobs finish.
 
     One way keeps whatever still fits and finds new places for the others; another shifts everything in its
@@ -122,13 +115,13 @@ def _settle(table: MaskingTable, jobs: list[str], wanted: Mapping[int, tuple[int
     urgent: list[str] = []
     best: tuple[list[str], bool] = ([], False)
     best_cost: tuple[int, int, int] | None = None
-    for turn in range(MOST_TRIES):
+    for turn in range(tries):
         in_order = turn % 2 == 1
         reasons, harm = _try(table, jobs, urgent, wanted, in_order=in_order)
         cost = (len(reasons), sum(harm.values()), _delay(table, jobs, wanted))
         if best_cost is None or cost < best_cost:
             best, best_cost = (urgent, in_order), cost
-        if cost == (0, 0, 0):
+        if cost == (0, 0, 0) or (turn == tries - 1 and best == (urgent, in_order)):
             return reasons
         table.restore(base)
         if in_order:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,14 @@ from scheduler.planning.checker import hard_violations
 from scheduler.planning.codec import from_data
 from scheduler.planning.flow_bound import joint_flow_bound
 from scheduler.planning.limits import Limits
-from scheduler.planning.objective import Objective, job_finishes
+from scheduler.planning.objective import Objective
 from scheduler.planning.plan import Plan
 from scheduler.planning.problem import Blocked, Device, Job, Mode, Problem, Step, Use
+from scheduler.process.cycles import is_placeholder
 from scheduler.process.filling import settled
+from scheduler.process.line import Entrant
+from scheduler.process.picture import Picture
+from scheduler.process.turns import arrange, rearranged
 
 SEARCH_S = 0.09
 """Real seconds that a what-if is searched, and again the plan in force, to compare like with like."""
@@ -23,14 +27,10 @@ BOUND_S = 0.2
 PROOF_S = 0.25
 
 
-def read(question: dict[str, Any]) -> tuple[Problem, Plan]:
-    """Return the problem and the plan that a question brings along."""
-    return from_data(Problem, question["problem"]), from_data(Plan, question["plan"])
-
-
-def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+def judge(picture: Picture, question: dict[str, Any]) -> dict[str, Any]:
     """Say how good a plan is: its objective, and a proven bound of its weighted flow."""
-    plan = settled(problem, plan)
+    problem = picture.problem
+    plan = settled(problem, picture.plan)
     objective = Objective(problem, "lab")
     value = objective(plan.starts, plan.ends, plan.modes, len(hard_violations(problem, plan)))
     end_s = time.monotonic() + BOUND_S
@@ -40,13 +40,13 @@ def judge(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, A
     return {"verdict": {"version": question["version"], "objective": list(value), "bound": bound, "gap": gap}}
 
 
-def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+def improve(picture: Picture, question: dict[str, Any]) -> dict[str, Any]:
     """Look for a better plan; there are no starts if none was found."""
     from scheduler.planning.policies import make_plan
 
-    incumbent = settled(problem, plan)
+    incumbent = settled(picture.problem, picture.plan)
     found = make_plan(
-        problem,
+        picture.problem,
         question["policy"],
         incumbent=incumbent,
         limits=Limits(wall=float(question["wall_s"]), workers=int(question.get("workers", 1))),
@@ -56,11 +56,9 @@ def improve(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str,
     return {"starts": {} if same else dict(found.starts), "objective": list(found.objective)}
 
 
-def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+def why(picture: Picture, question: dict[str, Any]) -> dict[str, Any]:
     """Say what a step waits for, and what would help."""
-    from scheduler.planning.explain import why_waiting
-
-    found = why_waiting(problem, plan, str(question["step"]), remedies=question.get("remedies", True))
+    found = picture.explainer.why(str(question["step"]))
     remedies = [{"kind": r.kind, "start": r.start, "gain": r.gain, "cost": r.cost} for r in found.remedies]
     return {
         "step": question["step"],
@@ -68,31 +66,68 @@ def why(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any
         "thing": found.thing,
         "holder_step": found.holder_step,
         "holder_job": found.holder_job,
-        "now": problem.now,
+        "now": picture.problem.now,
         "start": found.start,
         "until": found.until,
         "remedies": remedies,
     }
 
 
-def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
-    """Plan a changed laboratory, and compare it with the plan in force."""
+def what(picture: Picture, question: dict[str, Any]) -> dict[str, Any]:
+    """Plan a changed laboratory, or another job, and compare it with the plan in force."""
+    if any(question.get(name) for name in ("lose", "gain", "remove", "maintenance")):
+        before, problem, after, unplaced = _changed(picture, question)
+    else:
+        before, problem, after, unplaced = _with_jobs(picture, question)
+    there = {job.id for job in picture.problem.jobs}
+    old, new = _finishes(picture.problem, before), _finishes(problem, after)
+    # What waits for a person or a repair has no true times, before or after.
+    stuck = set(question.get("stuck", ()))
+    # Sums are of the same jobs, so that nothing gets better because something cannot be done any more.
+    both = there - set(unplaced) - stuck
+    added = [job for job in problem.jobs if job.id not in there and job.id not in unplaced]
+    starts = {job.id: min((after.starts[name] for name in _real(job, after)), default=None) for job in problem.jobs}
+    return {
+        "jobs": [
+            {"job": name, "finish_before": old.get(name), "finish": new[name], "start": starts[name]}
+            for name in new
+            if name not in unplaced and name not in stuck and (name not in there or new[name] != old.get(name))
+        ],
+        "unplaced": {name: _plain(why) for name, why in unplaced.items() if name not in stuck},
+        "stuck": sorted(stuck & there),
+        "steps": {
+            name: {"start": after.starts[name], "finish": after.ends[name]}
+            for job in added
+            for name in _real(job, after)
+        },
+        "makespan_before": _span(problem, old, both),
+        "makespan": _span(problem, new, both | {job.id for job in added}),
+        "flow_before": _flow(picture.problem, old, both),
+        "flow": _flow(problem, new, both),
+        "moved": sum(start != before.starts[name] for name, start in after.starts.items() if name in before.starts),
+    }
+
+
+Change = tuple[Plan, Problem, Plan, Mapping[str, str]]
+"""Plan before, problem and plan afterwards, and why which jobs have no place in it."""
+
+
+def _changed(picture: Picture, question: dict[str, Any]) -> Change:
+    """Plan a laboratory that is another one; before and after are searched alike, to compare like with like."""
     from scheduler.planning.policies import make_plan
     from scheduler.planning.whatif import what_if
 
-    add = [from_data(Job, row) for row in question.get("add", ())]
+    problem, limits = picture.problem, Limits(wall=SEARCH_S)
     never = problem.now + (1 << 40)
     maintenance = {
         row["device"]: Blocked(max(problem.now, row["start"]), max(problem.now + 1, row["end"] or never), "maintenance")
         for row in question.get("maintenance", ())
     }
-    limits = Limits(wall=SEARCH_S)
-    before = make_plan(problem, "masking", incumbent=plan, limits=limits, seed=1)
-    wider = _with_more_devices(problem, question.get("gain", ()))
+    before = make_plan(problem, "masking", incumbent=picture.plan, limits=limits, seed=1)
     found = what_if(
-        wider,
+        _with_more_devices(problem, question.get("gain", ())),
         before,
-        add=add,
+        add=[from_data(Job, row["job"]) for row in question.get("add", ())],
         lose=question.get("lose", ()),
         remove=question.get("remove", ()),
         maintenance=maintenance,
@@ -100,31 +135,34 @@ def what(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, An
     after = found.plan
     if not found.unplaced:
         after = make_plan(found.problem, "masking", incumbent=after, limits=limits, seed=1)
-    old, new = job_finishes(problem, before), job_finishes(found.problem, after)
-    there = {job.id for job in problem.jobs}
-    # What waits for a person or a repair has no true times, before or after.
-    stuck = set(question.get("stuck", ()))
-    # Sums are of the same jobs, so that nothing gets better because something cannot be done any more.
-    both = there - set(found.unplaced) - stuck
-    added = {job.id for job in found.problem.jobs} - there - set(found.unplaced)
-    starts = {
-        job.id: min((after.starts[step.id] for step in job.steps() if step.id in after.starts), default=None)
-        for job in found.problem.jobs
-    }
-    return {
-        "jobs": [
-            {"job": name, "finish_before": old.get(name), "finish": new[name], "start": starts[name]}
-            for name in new
-            if name not in found.unplaced and name not in stuck and (name not in there or new[name] != old.get(name))
-        ],
-        "unplaced": {name: _plain(why) for name, why in found.unplaced.items() if name not in stuck},
-        "stuck": sorted(stuck & there),
-        "makespan_before": _span(problem, old, both),
-        "makespan": _span(problem, new, both | added),
-        "flow_before": _flow(problem, old, both),
-        "flow": _flow(found.problem, new, both),
-        "moved": sum(start != before.starts[name] for name, start in after.starts.items() if name in before.starts),
-    }
+    return before, found.problem, after, found.unplaced
+
+
+def _with_jobs(picture: Picture, question: dict[str, Any]) -> Change:
+    """Plan another job exactly as it would be if it were submitted now."""
+    problem, turns = picture.problem, picture.turns
+    [row] = question["add"]
+    job, entrant = from_data(Job, row["job"]), from_data(Entrant, row["entrant"])
+    whole = bool(question["whole"]) or not picture.knows(job)
+    choice = rearranged(problem, turns, job, entrant, whole=whole)
+    if choice is None:
+        before, changed, after = picture.settled, replace(problem, jobs=(*problem.jobs, job)), picture.inserted(job)
+    else:
+        again = question["whole"]
+        before = Plan(*arrange(problem, turns, turns.line.standings()).table.spans()) if again else picture.settled
+        changed, after = choice.problem, Plan(*choice.table.spans())
+    out = [one.id for one in changed.jobs if any(step.id not in after.starts for step in one.steps())]
+    return before, changed, after, dict.fromkeys(out, "it has no place in the plan as it is")
+
+
+def _real(job: Job, plan: Plan) -> list[str]:
+    """Return the steps of a job that have a place and are not only expected."""
+    return [step.id for step in job.steps() if step.id in plan.starts and not is_placeholder(step.id)]
+
+
+def _finishes(problem: Problem, plan: Plan) -> dict[str, int]:
+    found = {job.id: [plan.ends[name] for name in _real(job, plan)] for job in problem.jobs}
+    return {job: max(ends) for job, ends in found.items() if ends}
 
 
 def _plain(why: str) -> str:
@@ -171,7 +209,7 @@ def _on(mode: Mode, like: str, name: str) -> Mode:
     return replace(mode, uses=tuple(Use(name, use.still) if use.device == like else use for use in mode.uses))
 
 
-def feasible(problem: Problem, plan: Plan, question: dict[str, Any]) -> dict[str, Any]:
+def feasible(picture: Picture, question: dict[str, Any]) -> dict[str, Any]:
     """Say whether a laboratory with one job in it is proven to have no plan at all."""
     from scheduler.planning.policies import make_plan
 

@@ -1,14 +1,14 @@
 """The advisor: a second planner child, which answers people's questions about the plan while the loop goes on.
 
-It gets a copy of the plan in force when a question needs one, and keeps it for the next. It holds nothing that is not
-held here; when it dies or takes too long, only answers are lost.
+It gets a picture of the plan in force when a question needs one, and keeps it for the next. It holds nothing that is
+not held here; when it dies or takes too long, only answers are lost.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -22,8 +22,14 @@ log = structlog.get_logger("octolab.scheduler")
 NICENESS = 3
 KILL_S = 20.0
 _WARM_UP = "warm up"
-SNAPSHOT_S = 1.0
-"""A copy of the plan is good for so long (real seconds), if nothing has changed that could be planned otherwise."""
+FRESH_S = 1.0
+"""A picture of the plan is good for so long (real seconds), if nothing has changed that could be planned otherwise …"""
+COST_TIMES = 20
+"""… and in any case for so many times what it costs the loop to take one."""
+DEAR_S = 0.01
+"""One that costs more waits until nothing else is to be done …"""
+PATIENCE_S = 0.2
+"""… but no longer than this."""
 
 
 class Advisor:
@@ -39,20 +45,45 @@ class Advisor:
         self._on_answer = on_answer
         self._child = Spawned("advise", NICENESS, self._answered)
         self._asked: dict[str, float] = {}
+        self._waiting: list[dict[str, Any]] = []
+        """Questions for which a picture is still to be taken."""
+        self._waiting_s = 0.0
         self._seen = -1
-        self._sent_s = 0.0
+        self._taken_s = 0.0
+        self._cost_s = 0.0
+        self._steps: Collection[str] = ()
         self.warm = threading.Event()
         """Set when the child has answered for the first time: it has loaded its solvers."""
 
     def ask(self, question: Mapping[str, Any], plan: Plan, now_s: float) -> None:
-        """Pass a question on, with the plan in force if the child does not know it yet."""
-        clock_s = time.monotonic()
-        row = dict(question)
-        known = self._child.pid is not None and self._seen == plan.changes_seen
-        if not (known and clock_s - self._sent_s < SNAPSHOT_S):
-            row["problem"], row["plan"] = plan.present(now_s)
-            self._seen, self._sent_s = plan.changes_seen, clock_s
-        self.pass_on(row)
+        """Pass a question on, with the plan in force if the child does not know it well enough."""
+        if self._knows(question, plan):
+            self.pass_on(question)
+            return
+        if not self._waiting:
+            self._waiting_s = time.monotonic()
+        self._waiting.append(dict(question))
+        if self._cost_s <= DEAR_S:
+            self._take_picture(plan, now_s)
+
+    def _knows(self, question: Mapping[str, Any], plan: Plan) -> bool:
+        if self._child.pid is None or self._seen < 0:
+            return False
+        age_s = time.monotonic() - self._taken_s
+        if self._seen == plan.changes_seen and age_s < FRESH_S:
+            return True
+        good = self._cost_s > DEAR_S and age_s < COST_TIMES * self._cost_s
+        return good and question.get("step", "") in self._steps
+
+    def _take_picture(self, plan: Plan, now_s: float) -> None:
+        began_s = time.monotonic()
+        picture = plan.picture(now_s)
+        self._seen, self._taken_s = plan.changes_seen, time.monotonic()
+        self._cost_s, self._steps = self._taken_s - began_s, {"", *picture["plan"].starts}
+        for question in self._waiting:
+            self.pass_on({**question, **picture})
+            picture = {}
+        self._waiting.clear()
 
     def pass_on(self, question: Mapping[str, Any]) -> None:
         """Pass on a question that needs no plan."""
@@ -76,8 +107,10 @@ class Advisor:
             self._asked.pop(str(answer.get("id")), None)
         return [answer for answer in found if answer.get("id") != _WARM_UP]
 
-    def look(self) -> None:
-        """End a child that takes too long."""
+    def look(self, plan: Plan, now_s: float, *, idle: bool) -> None:
+        """Take a picture if one is wanted and nothing else is to be done; end a child that takes too long."""
+        if self._waiting and (idle or time.monotonic() - self._waiting_s > PATIENCE_S):
+            self._take_picture(plan, now_s)
         if self._asked and time.monotonic() - min(self._asked.values()) > KILL_S:
             log.warning("the advisor takes too long and is ended")
             self.stop()

@@ -16,7 +16,7 @@ from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
 from scheduler.process.bench import AwayError
-from scheduler.process.control import JobControl, RefusedError, is_ending
+from scheduler.process.control import JobControl, RefusedError
 from scheduler.process.flow import Flow
 from scheduler.process.hosts import Hosts
 from scheduler.process.live import LiveJob, LiveSample, Unit
@@ -159,9 +159,7 @@ class Requests:
         if decision not in ("done", "failed", "repeat"):
             raise RefusedError("a decision is done, failed or repeat")
         self._free_devices(unit)
-        if flow.failures.no_longer_needs_operator(unit):
-            to = JobState.CANCELLING if is_ending(unit.job) else JobState.RUNNING
-            flow.changes.job(unit.job, to, actor=actor)
+        flow.failures.done(unit.job, actor, unit)
         flow.plan.mark_stale()
         flow.plan.wanted = True
         if decision == "done":
@@ -212,9 +210,7 @@ class Requests:
                 raise RefusedError("the sample is still being worked on")
             for resource in list(live.places):
                 self.flow.give_back(resource, live)
-            if live.job.state == JobState.NEEDS_OPERATOR and not self.flow.failures.needs_operator(live.job):
-                to = JobState.CANCELLING if is_ending(live.job) else JobState.RUNNING
-                self.flow.changes.job(live.job, to, actor=request.actor.get_username())
+            self.flow.failures.done(live.job, request.actor.get_username())
             self.flow.settle_job(live.job)
         elif not self._empty(sample_id):
             raise RefusedError("the sample holds no place")

@@ -48,6 +48,11 @@ class Bell:
         self._rung.clear()
         return rung
 
+    @property
+    def rung(self) -> bool:
+        """Whether something is to be done at once."""
+        return self._rung.is_set()
+
     def take_asked(self) -> bool:
         """Whether somebody has put a question since the last call (or may have, while nobody listened)."""
         asked, self._asked = self._asked, False

@@ -10,7 +10,6 @@ from scheduler.process.control import JobControl, RefusedError
 from scheduler.process.flow import Flow
 from scheduler.process.grants import late_s
 from scheduler.process.live import LiveStep, Unit
-from scheduler.states import JobState
 
 DECISIONS = ("continue", "skip", "abort")
 
@@ -85,6 +84,4 @@ class Breaches:
             self.control.end(step.job, "abort", actor, note or step.reason)
 
     def _no_longer_asked(self, step: LiveStep, actor: str) -> None:
-        job = step.job
-        if job.state == JobState.NEEDS_OPERATOR and not self.flow.failures.needs_operator(job):
-            self.flow.changes.job(job, JobState.RUNNING, actor=actor)
+        self.flow.failures.done(step.job, actor)

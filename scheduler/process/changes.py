@@ -22,7 +22,7 @@ from scheduler.process.charging import charge
 from scheduler.process.equipment import LiveDevice
 from scheduler.process.leader import Leadership
 from scheduler.process.live import LiveJob, LiveMember, LiveSample, LiveStep, LiveTask
-from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, StepState
+from scheduler.states import JOB_TRANSITIONS, SAMPLE_TRANSITIONS, STEP_TRANSITIONS, JobState, StepState
 
 
 class ForbiddenTransitionError(Exception):
@@ -41,7 +41,7 @@ _PREDICTED = (
 )  # fmt: skip
 _JOB = (
     "state", "state_reason", "name", "priority", "deadline_at", "manifests", "started_lab_s", "finished_lab_s",
-    "finished_at", *_PREDICTED, "samples_failed", "steps_total", "steps_done", "placed", "ending", "weight",
+    "finished_at", *_PREDICTED, "samples_failed", "steps_total", "steps_done", "placed", "ending", "back_to", "weight",
 )  # fmt: skip
 _UNKNOWN = (None, None)
 _SAMPLE = ("state", "reason", "contents", "source")
@@ -62,7 +62,7 @@ def _job_row(j: LiveJob) -> tuple[Any, ...]:
     return (
         j.state, j.reason, j.name, j.priority, j.deadline_at, j.manifests, j.started_s, j.finished_s, j.finished_at,
         *_predicted(j), j.samples_failed, j.steps_total, j.steps_done, j.placed,
-        j.ending, j.weight, j.id, j.stored,
+        j.ending, j.back_to, j.weight, j.id, j.stored,
     )  # fmt: skip
 
 
@@ -142,6 +142,8 @@ class Changes:
         _check("job", job.id, JOB_TRANSITIONS, job.state, to)
         self._log("job", job.id, job, job.state, to, actor, reason, {"samples_failed": job.samples_failed})
         job.state, job.reason = to, reason
+        if to != JobState.NEEDS_OPERATOR:
+            job.back_to = ""
         self.jobs[job.id] = job
 
     def sample(self, sample: LiveSample, to: str, reason: str = "", *, actor: str = "") -> None:

@@ -36,20 +36,21 @@ def _read(questions: queue.Queue[str]) -> None:
 
 
 class Child:
-    """Answers questions about the plan that it was told last."""
+    """Answers questions about the plan as it knows it."""
 
     def __init__(self) -> None:
-        self._problem: Any = None
-        self._plan: Any = None
+        self._picture: Any = None
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return the answer, or why there is none."""
         from scheduler.process import advice
+        from scheduler.process.picture import Picture
 
         named: dict[str, Any] = {name: question[name] for name in ("id", "number", "last") if name in question}
         try:
-            if "problem" in question:
-                self._problem, self._plan = advice.read(question)
+            self._picture = self._picture or Picture()
+            if "picture" in question:
+                self._picture.change(question["picture"])
             asked = {
                 "improve": advice.improve,
                 "judge": advice.judge,
@@ -57,14 +58,9 @@ class Child:
                 "what_if": advice.what,
                 "feasible": advice.feasible,
             }
-            return {**named, **asked[question.get("ask", "improve")](self._problem, self._plan, question)}
+            return {**named, **asked[question.get("ask", "improve")](self._picture, question)}
         except Exception as error:
             return {**named, "error": repr(error)[:500]}
-
-
-def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Answer one question that brings its plan along."""
-    return Child().answer(question)
 
 
 if __name__ == "__main__":

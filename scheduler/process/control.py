@@ -13,10 +13,10 @@ from modules.contract.messages import Control, ControlVerb
 from scheduler.events import Happening
 from scheduler.models import Request
 from scheduler.process.attempts import Attempts
-from scheduler.process.failures import is_cleanup
+from scheduler.process.failures import RESTING, is_cleanup
 from scheduler.process.flow import ENDS, Flow, told
 from scheduler.process.live import ATTENDED, LiveJob, Unit
-from scheduler.services.verbs import ENDINGS, JOB_VERBS, already, refusal
+from scheduler.services.verbs import ENDINGS, already, legal, refusal
 from scheduler.states import JobState, StepState
 
 _CONTROLS: Mapping[str, ControlVerb] = {"cancel": "abort", "stop": "stop", "abort": "abort", "halt": "halt"}
@@ -67,9 +67,13 @@ class JobControl:
     def _hold(self, request: Request) -> None:
         job = self._legal("hold", request)
         if job is not None:
-            self._withdraw(job, "the job is held")
-            self._move(job, JobState.HELD, request.actor.get_username(), _reason(request))
-            self.flow.plan.predictions.disturbed(job, self.flow.changes)
+            self.hold(job, request.actor.get_username(), _reason(request))
+
+    def hold(self, job: LiveJob, actor: str, reason: str) -> None:
+        """Let nothing more of a job start."""
+        self._withdraw(job, "the job is held")
+        self._move(job, JobState.HELD, actor, reason)
+        self.flow.plan.predictions.disturbed(job, self.flow.changes)
 
     def _release(self, request: Request) -> None:
         job = self._legal("release", request)
@@ -114,7 +118,14 @@ class JobControl:
 
     def _move(self, job: LiveJob, to: JobState, actor: str, reason: str) -> None:
         flow = self.flow
-        flow.changes.job(job, to, reason, actor=actor)
+        if job.state == JobState.NEEDS_OPERATOR:
+            job.back_to = to if to in RESTING else ""
+            flow.changes.touch(job)
+            flow.changes.happened(
+                Happening("job", job.id, job.id, job.project_id, job.state, job.state, actor, reason or f"to be {to}")
+            )
+        else:
+            flow.changes.job(job, to, reason, actor=actor)
         flow.plan.mark_stale()
         for unit in job.units:
             flow.grants.wake(unit)
@@ -190,10 +201,10 @@ class JobControl:
     def _legal(self, verb: str, request: Request) -> LiveJob | None:
         """Return the job; None if it is already as the verb would have it. The state may have moved on since."""
         job = self.job_of(request)
-        if already(verb, job.state, job.how):
+        if already(verb, job):
             return None
-        if verb not in JOB_VERBS.get(job.state, frozenset()):
-            raise RefusedError(refusal(job.state))
+        if verb not in legal(job):
+            raise RefusedError(refusal(job.state, legal(job)))
         return job
 
     def _withdraw(self, job: LiveJob, reason: str, *, cleanup: bool = False) -> list[Unit]:
@@ -216,11 +227,6 @@ class JobControl:
 def interrupted(job: LiveJob) -> bool:
     """Tell whether a step of the job waits for an operator's decision."""
     return any(step.state == StepState.INTERRUPTED for step in job.steps)
-
-
-def is_ending(job: LiveJob) -> bool:
-    """Tell whether the job was asked to end."""
-    return bool(job.ending) or any(step.state == StepState.CANCELLED for step in job.steps)
 
 
 def _held_unstarted(job: LiveJob) -> bool:

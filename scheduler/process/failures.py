@@ -15,6 +15,8 @@ from scheduler.states import JobState, SampleState, StepState
 if TYPE_CHECKING:
     from scheduler.process.flow import Flow
 
+RESTING = (JobState.HELD, JobState.PAUSED)
+
 
 class Failures:
     """Loses samples, skips steps, calls for clean-up."""
@@ -145,6 +147,7 @@ class Failures:
             return
         task = self._clean_up_task(sample, stands)
         if task is None:
+            self._ask_to_take_out(sample.job)
             return
         steps = [s for s in sample.steps if s.dormant and any(m.task.id == task for m in s.members)]
         for step in steps:
@@ -185,35 +188,69 @@ class Failures:
         """Tell whether no sample of the job stands in a working place; else have it put away, or ask an operator."""
         for sample in job.samples:
             self.clean_up(sample)
-        held = [(sample, resource) for sample in job.samples for resource in self._working_places(sample)]
-        if not held:
+        if not any(self._working_places(sample) for sample in job.samples):
             return True
-        called = any(not step.final and not step.dormant for step in job.steps)
-        if not called and job.state != JobState.NEEDS_OPERATOR:
-            where = ", ".join(f"{one.name} in {resource} place {one.places[resource] + 1}" for one, resource in held)
-            self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
+        self._ask_to_take_out(job)
         return False
+
+    def _ask_to_take_out(self, job: LiveJob) -> None:
+        """Ask an operator for what nobody puts away any more: others may wait for its place, also in the same job."""
+        stranded = self._stranded(job)
+        if stranded:
+            where = ", ".join(f"{one.name} in {place} place {one.places[place] + 1}" for one, place in stranded)
+            self.need_operator(job, f"Take out by hand, then mark as collected: {where}.")
+
+    def _stranded(self, job: LiveJob) -> list[tuple[LiveSample, str]]:
+        """Return samples that are over, and the working places that they will not leave by themselves."""
+        return [
+            (sample, place)
+            for sample in job.samples
+            if sample.final and not self._is_put_away(sample)
+            for place in self._working_places(sample)
+        ]
+
+    def _is_put_away(self, sample: LiveSample) -> bool:
+        """Tell whether somebody is at it, or a clean-up that fits is still to be called for."""
+        if any(not step.final and not step.dormant for step in sample.steps):
+            return True
+        stands = self.stands_in(sample)
+        return sample.job.how != "halt" and stands is not None and self._clean_up_task(sample, stands) is not None
 
     def _working_places(self, sample: LiveSample) -> list[str]:
         return [resource for resource in sample.places if not self.flow.state.places.is_storage(resource)]
 
+    # --- operators
+
     def need_operator(self, job: LiveJob, reason: str) -> None:
-        """Let a job wait for an operator, and tell."""
+        """Let a job wait for an operator, and tell; one that was held or paused goes back to that afterwards."""
         flow = self.flow
         flow.open_job(job, flow.now_s)
         if job.state != JobState.NEEDS_OPERATOR:
+            job.back_to = job.state if job.state in RESTING else ""
             flow.changes.job(job, JobState.NEEDS_OPERATOR, reason)
             flow.changes.outbox.append((job, "needs_operator"))
+        elif not self._undecided(job) and job.reason != reason:
+            job.reason = reason
+            flow.changes.touch(job)
 
-    def needs_operator(self, job: LiveJob) -> bool:
-        """Tell whether something of a job waits for an operator's decision."""
-        return any(step.state == StepState.INTERRUPTED or step.asks for step in job.steps)
+    def done(self, job: LiveJob, actor: str, unit: Unit | None = None) -> None:
+        """An operator has decided about a unit, or done what was asked: the job goes on unless it needs one again."""
+        if job.state != JobState.NEEDS_OPERATOR or self._undecided(job, unit):
+            return
+        if self._stranded(job):
+            self._ask_to_take_out(job)
+            return
+        to = JobState.CANCELLING if is_ending(job) else job.back_to or JobState.RUNNING
+        self.flow.changes.job(job, to, actor=actor)
 
-    def no_longer_needs_operator(self, unit: Unit) -> bool:
-        """Tell whether this unit is the last thing of its job that an operator has to decide."""
-        others = (step for step in unit.job.steps if step.unit is not unit)
-        decided = not any(s.state == StepState.INTERRUPTED or s.asks for s in others)
-        return unit.job.state == JobState.NEEDS_OPERATOR and decided
+    def _undecided(self, job: LiveJob, but: Unit | None = None) -> bool:
+        steps = (step for step in job.steps if step.unit is not but)
+        return any(step.state == StepState.INTERRUPTED or step.asks for step in steps)
+
+
+def is_ending(job: LiveJob) -> bool:
+    """Tell whether the job was asked to end."""
+    return bool(job.ending) or any(step.state == StepState.CANCELLED for step in job.steps)
 
 
 def is_cleanup_of(step: LiveStep, sample: LiveSample) -> bool:

@@ -137,6 +137,8 @@ class LiveStep:
     """How long it is planned for; ``duration_s`` if nothing is known of its kind."""
     told_s: tuple[float, float] | None = None
     """Its planned start and end as they were last written down."""
+    drawn: Any = None
+    """Itself as part of a planning problem, as it was last (:mod:`scheduler.process.problem`)."""
     stored: str = StepState.WAITING
     members: list[LiveMember] = field(default_factory=list)
     followers: list[LiveStep] = field(default_factory=list)
@@ -291,6 +293,8 @@ class LiveJob:
     placed: bool
     ending: dict[str, str] | None = None
     """How it was asked to end, by whom and why."""
+    back_to: str = ""
+    """What it was when it came to need an operator: held or paused, or empty."""
     manual: bool = False
     """Run by hand by an operator."""
     campaign: str = ""
@@ -331,8 +335,11 @@ class LiveJob:
 
     @property
     def schedulable(self) -> bool:
-        """Whether its steps may start. Clean-up goes on while it is cancelled or waits for an operator."""
-        return self.state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, JobState.NEEDS_OPERATOR)
+        """Whether its steps may start. While it is cancelled clean-up goes on; while it waits for an operator the
+        rest of it does, unless it was held or paused."""
+        if self.state == JobState.NEEDS_OPERATOR:
+            return not self.back_to
+        return self.state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
 class LabState:

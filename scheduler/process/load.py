@@ -25,7 +25,7 @@ _JOB = (
     "id", "name", "project_id", "owner_id", "owner__username", "state", "state_reason", "priority", "deadline_at",
     "simulated", "spec", "manifests", "submitted_lab_s", "started_lab_s", "finished_lab_s", "finished_at",
     "predicted_start_lab_s", "predicted_finish_lab_s", "samples_total", "samples_failed", "steps_total", "steps_done",
-    "placed", "ending", "manual", "campaign", "weight",
+    "placed", "ending", "back_to", "manual", "campaign", "weight",
 )  # fmt: skip
 _SAMPLE = ("id", "job_id", "name", "index", "state", "reason", "source", "contents")
 _TASK = ("id", "job_id", "index", "key", "module", "task", "parameters", "results", "cleanup", "origins")

@@ -15,6 +15,7 @@ from modules.contract.clock import LabClock
 from modules.contract.lab import Lab
 from notifications.outbox import Happening, enqueue_many
 from octolab.rows import RowsChangedError
+from scheduler.process.absent import Absent
 from scheduler.process.advisor import Advisor
 from scheduler.process.answers import placement_of
 from scheduler.process.apply import Requests
@@ -43,7 +44,7 @@ from scheduler.process.standby import Standby
 from scheduler.process.stocks import Stocks
 from scheduler.process.thinning import Thinning
 from scheduler.process.versions import write_verdict
-from scheduler.services.placement import PREVIEWS, placement_key
+from scheduler.services.placement import QUESTIONS, placement_key
 
 log = structlog.get_logger("octolab.scheduler")
 
@@ -114,6 +115,7 @@ class Scheduler:
         self.breaches = Breaches(self.flow, self.requests.control)
         self.requests.add(self.breaches.verbs)
         self.campaigns = Campaigns(self.flow)
+        self.absent = Absent(self.state, self.requests.control)
         self.grants.on_breach = self.breaches.note
         self.hosts.look_further = self.interlocks.look
         load_lab(self.state)
@@ -194,6 +196,7 @@ class Scheduler:
         self.standby.end_due(now_s)
         if time.monotonic() >= self.hosts.look_s():
             self.campaigns.look()
+            self._ask_bench(self.absent.look)
             self._ask_bench(self._look_at_hosts)
         self._adopt_better_plan(now_s)
         self._grant(now_s)
@@ -344,12 +347,12 @@ class Scheduler:
             write_verdict(self.flow.changes, verdict)
 
     def _answer_questions(self, now_s: float) -> None:
-        asked = self.ringer.questions(PREVIEWS, 8) if self.bell.take_asked() else []
+        asked = self.ringer.questions(QUESTIONS, 8) if self.bell.take_asked() else []
         answers = self.questions.answer(asked, now_s)
         said = self.questions.advised()
         if answers or said:
             self.ringer.events({**answers, **said})
-        self.advisor.look()
+        self.advisor.look(self.plan, now_s, idle=not self.bell.rung)
 
     def _remember(self) -> None:
         if time.monotonic() - self._remembered_s >= REMEMBER_S:

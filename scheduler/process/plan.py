@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from traceback import format_exc
+from typing import Any
 
 import structlog
 
@@ -18,12 +19,12 @@ from scheduler.planning.plan import Plan as SolvedPlan
 from scheduler.planning.problem import Problem
 from scheduler.process.choice import Choice
 from scheduler.process.cycles import cycle_of, is_placeholder
-from scheduler.process.filling import fill
 from scheduler.process.live import LabState, LiveJob, LiveStep, Unit
 from scheduler.process.predictions import Predictions
 from scheduler.process.problem import TICK_S, make_job, make_problem, place_id, seconds, setting_keys, tick_of
 from scheduler.process.published import Published, puts_away
-from scheduler.process.shares import Shares, unfair
+from scheduler.process.shares import Shares
+from scheduler.process.turns import LAST, NEW_RATIO, RATIO, Order, Turns, arrange
 from scheduler.process.versions import Versions
 from scheduler.states import JobState
 
@@ -38,13 +39,6 @@ ALMOST_S = 1.5 * TICK_S
 """Deviations (lab seconds) that nobody needs to hear of."""
 AT_ONCE_S = 0.03
 """If a repair takes longer (real seconds), who comes and is not to stand at the end of the line is moved up later."""
-_LAST = float("inf")
-TURNS_S = 0.05
-"""Real seconds of a repair in which further orders of the jobs that have not begun are tried."""
-RATIO = 2.0
-"""A job may stand behind one of somebody else that weighs up to so many times less …"""
-NEW_RATIO = 1.2
-"""… but not when it has just come: it is then put where it belongs."""
 
 
 class Plan:
@@ -76,8 +70,6 @@ class Plan:
         """Whether a repair is to be done in this very turn."""
         self.urgent = False
         """Whether something waits for a repair."""
-        self._fairly = False
-        """Whether what has not begun is placed by turn."""
         self._ratio = RATIO
         """What the next repair calls unfair."""
         self._tried_for: frozenset[tuple[str, bool, bool]] = frozenset()
@@ -120,11 +112,13 @@ class Plan:
             for unit in job.units:
                 self._serials += 1
                 planned_s = unit.first.planned_start_s
-                unit.order = (_LAST if planned_s is None else planned_s, self._serials)
+                unit.order = (LAST if planned_s is None else planned_s, self._serials)
                 unit.early = not _opens_window(unit)
         # Without a new ranking the new jobs are at the end of the line, where they are unfair to nobody.
         ranked = self.policy == "masking" and self.shares.rank(now_s, jobs)
-        unfair = ranked and (self._unfair(NEW_RATIO) or bool(self.shares.turns_before_begun(jobs, now_s)))
+        unfair = ranked and (
+            self._unfair(NEW_RATIO) or bool(self.shares.line.turns_before_begun(job.id for job in jobs))
+        )
         if self._table is None or self._unknown(jobs) or (unfair and self._cheap):
             self.repair(now_s, ratio=NEW_RATIO)
             return
@@ -221,8 +215,7 @@ class Plan:
             return False
         waiting = [job for job in self.state.jobs.values() if job.started_s is None and job.schedulable and job.units]
         first = {job.id: min(self._rank_of_unit(unit, order) for unit in job.units) for job in waiting}
-        waiting.sort(key=lambda job: first[job.id])
-        return unfair(waiting, ratio)
+        return self.shares.line.unfair({job.id: job.plan_weight for job in waiting}, first, ratio)
 
     @staticmethod
     def _rank_of_unit(unit: Unit, order: Mapping[str, int] | None) -> tuple[float, ...]:
@@ -246,9 +239,7 @@ class Plan:
         job = make_job(self.state, live, table.now, set())
         if job is None:
             return
-        if self.policy == "fcfs":
-            last_s = max((j.predicted_finish_s or 0.0 for j in self.state.jobs.values() if j is not live), default=0.0)
-            table.now = max(table.now, tick_of(last_s))
+        table.now = max(table.now, tick_of(self.opens_s(live)))
         order = table.add_job(job)
         refusal = table.place(order)
         if refusal is not None:
@@ -259,41 +250,47 @@ class Plan:
             self.stale = True
         self.published.tell(table, [live])
 
-    def table_for(self, live: LiveJob, now_s: float) -> EditableTable:
-        """Return the table of the plan in force, or one that knows all that a job speaks of."""
-        if self._table is None or self._unknown([live]):
-            self._table = fill(EditableTable(make_problem(self.state, now_s)), self._rank)
-        self._table.now = max(self._table.now, tick_of(now_s))
-        return self._table
-
     def repair(self, now_s: float, *, ratio: float = RATIO) -> None:
-        """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio.
-
-        Jobs that have begun wait for their turn too, between their steps, where that makes the better plan. If rules
-        would be broken, a plan without that is looked for.
-        """
+        """Place everything that waits again, in the present order, or by turn if that order is unfair by this ratio."""
         began_s = time.monotonic()
         try:
             self.predictions.study_again()
-            if self.policy == "masking":
-                self.shares.rank(now_s)
-                self._fairly = self._unfair(min(ratio, self._ratio))
-            choice = Choice(make_problem(self.state, now_s), self._rank)
-            if self.policy == "masking":
-                self._try_turns(choice, now_s)
-                choice.mend(self._rank)
+            self._look_at_shares(now_s)
+            there = frozenset((job.id, job.started_s is None, job.schedulable) for job in self.state.jobs.values())
+            choice = arrange(
+                make_problem(self.state, now_s),
+                self._turns(),
+                self.shares.standings,
+                ratio=min(ratio, self._ratio),
+                anew=there != self._tried_for,
+            )
+            self._tried_for = there
         except Exception:
             # The order in force still holds: what is planned wrongly is executed correctly.
             log.error("the plan could not be repaired", error=format_exc())
             self.stale = self.wanted = self.urgent = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
             return
-        finally:
-            self._fairly = False
         self.versions.made_by("repair", choice.value[0])
         self._take_over(choice.table, now_s)
         self._repaired_s = time.monotonic()
         self.cost_s = self._repaired_s - began_s
+
+    def _look_at_shares(self, now_s: float) -> None:
+        if self.policy == "masking":
+            self.shares.rank(now_s)
+        else:
+            self.shares.look(now_s)
+
+    def opens_s(self, new: LiveJob) -> float:
+        """Return the lab time before which a new job does not begin, whatever is free."""
+        if self.policy != "fcfs":
+            return 0.0
+        return max((job.predicted_finish_s or 0.0 for job in self.state.jobs.values() if job is not new), default=0.0)
+
+    def places_anew(self, job: LiveJob) -> bool:
+        """Whether everything is placed again before anything can be said of a new job."""
+        return self.stale or self.wanted or self._unknown([job])
 
     def _take_over(self, table: EditableTable, now_s: float) -> None:
         self._table = table
@@ -341,7 +338,7 @@ class Plan:
         the objective, and the winner is checked independently.
         """
         problem, present = self.present(now_s)
-        choice = Choice(problem, self._rank, present.starts)
+        choice = Choice(problem, Order(problem, self._turns(), self.shares.standings).rank, present.starts)
         if not choice.try_plan(
             starts, lambda step: self._rank_in(starts, step), lambda found: not self._unfair(RATIO, found)
         ):
@@ -352,53 +349,30 @@ class Plan:
         self.changes_seen += 1
         return True
 
-    def _try_turns(self, choice: Choice, now_s: float) -> None:
-        """When jobs have come, begun or gone: try orders in which everybody has the same turns, while that is cheap."""
-        end_s = time.monotonic() + TURNS_S
-        jobs = self.state.jobs.values()
-        there = frozenset((job.id, job.started_s is None, job.schedulable) for job in jobs)
-        if there == self._tried_for:
-            return
-        self._tried_for = there
-        waiting = [job for job in jobs if job.started_s is None]
-        if turns := self.shares.turns_before_begun(waiting, now_s):
-            # As if none had begun, except that what is put away goes first.
-            choice.try_jobs(sorted(turns, key=lambda job: turns[job]), self._rank, self._puts_away)
-        for order in self.shares.orders():
-            if time.monotonic() > end_s:
-                return
-            choice.try_jobs(order, self._rank, self._has_begun)
-
-    def _puts_away(self, step_id: str) -> bool:
-        return puts_away(self.state.steps[step_id])
-
-    def _has_begun(self, step_id: str) -> bool:
-        """Whether a step goes on with what is under way (or can not be started at all)."""
-        step = self.state.steps[step_id]
-        return step.job.started_s is not None or not step.job.schedulable or puts_away(step)
-
     def _rank_in(self, order: Mapping[str, int], step_id: str) -> tuple[float, ...]:
         if is_placeholder(step_id):
             # Whatever is there already goes before what is only expected.
-            return (_LAST, order.get(step_id, _LAST), cycle_of(step_id))
+            return (LAST, order.get(step_id, LAST), cycle_of(step_id))
         unit = self.state.steps[step_id].unit
         planned_s = unit.order[0]
-        return (order.get(step_id, planned_s if planned_s == _LAST else tick_of(planned_s)), unit.order[-1])
+        return (order.get(step_id, planned_s if planned_s == LAST else tick_of(planned_s)), unit.order[-1])
 
-    def _rank(self, step_id: str) -> tuple[float, ...]:
-        """Rank as in the present plan, or fairly."""
-        if is_placeholder(step_id):
-            return (_LAST, self.published.expected.get(step_id, _LAST), cycle_of(step_id))
-        step = self.state.steps[step_id]
-        job, unit = step.job, step.unit
-        if puts_away(step):
-            return (-1.0, *unit.order)
-        if self.policy == "fcfs":
-            return (job.started_s is None, job.submitted_s, unit.order[-1])
-        if not self._fairly:
-            return unit.order
-        # What is under way goes on; what has not begun goes by turn.
-        return (job.started_s is None, job.turn if job.started_s is None else 0.0, *unit.order)
+    def picture(self, now_s: float) -> dict[str, Any]:
+        """Return what a planner child has to know to answer questions."""
+        problem, plan = self.present(now_s)
+        self.shares.look(now_s)
+        return {"problem": problem, "plan": plan, "turns": self._turns()}
+
+    def _turns(self) -> Turns:
+        """Return who goes when, as plain data."""
+        steps = self.state.steps.values()
+        return Turns(
+            self.shares.line,
+            {step.id: step.unit.order for step in steps if not step.final},
+            tuple(step.id for step in steps if puts_away(step)),
+            dict(self.published.expected),
+            self.policy == "fcfs",
+        )
 
 
 def _opens_window(unit: Unit) -> bool:

@@ -132,11 +132,14 @@ def duration(step: LiveStep) -> int:
 
 
 def _step(state: LabState, step: LiveStep, now: int) -> Step:
-    # A block is one claim: what any of its steps uses is taken from its beginning to its end.
-    devices = step.devices if step.standby else step.unit.devices
-    uses = tuple(Use(device, mode == "still") for device, mode in devices.items())
     earliest = now + ticks(STALL_S) if step.waiting and stalled(state, step) else 0
-    return Step(step.id, (Mode(duration(step), uses),), earliest=earliest)
+    length, drawn = duration(step), step.drawn
+    if drawn is None or drawn.earliest != earliest or drawn.modes[0].duration != length:
+        # A block is one claim: what any of its steps uses is taken from its beginning to its end.
+        devices = step.devices if step.standby else step.unit.devices
+        uses = tuple(Use(device, mode == "still") for device, mode in devices.items())
+        drawn = step.drawn = Step(step.id, (Mode(length, uses),), earliest=earliest)
+    return drawn
 
 
 def _fixed(unit: Unit, now: int) -> Iterator[Fixed]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from scheduler.planning.codec import to_data
-from scheduler.process.advice import why
 from scheduler.process.advisor import Advisor
-from scheduler.process.answers import job_of, preview
+from scheduler.process.answers import job_of
 from scheduler.process.live import LabState, LiveJob
 from scheduler.process.plan import Plan
 from scheduler.process.problem import make_job, seconds, stalled, tick_of
@@ -19,8 +18,6 @@ from scheduler.services.placement import reply_key
 
 log = structlog.get_logger("octolab.scheduler")
 
-MOST_STEPS = 2500
-"""In a larger plan only the reason is told: to plan again without it would take longer than anybody waits."""
 _TIMES = ("now", "start", "until", "finish", "finish_before")
 _LENGTHS = ("gain", "cost", "makespan", "makespan_before", "flow", "flow_before")
 
@@ -35,7 +32,6 @@ class Questions:
         if advisor is not None:
             advisor.forget()
         self._asks: dict[str, Callable[[dict[str, Any], float], dict[str, Any] | None]] = {
-            "preview": lambda question, now_s: preview(self.plan, self.state, question, now_s),
             "why": self._why,
             "what_if": self._what_if,
             "feasible": self._feasible,
@@ -45,7 +41,7 @@ class Questions:
         """Return the answers that are known at once, by the lists at which they are awaited."""
         found = {}
         for question in questions:
-            asked = self._asks.get(str(question.get("ask") or "preview"))
+            asked = self._asks.get(str(question.get("ask")))
             try:
                 said = {"error": "the question was not understood"} if asked is None else asked(question, now_s)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -73,9 +69,6 @@ class Questions:
             return {"reason": "under_way" if any(not step.final for step in job.steps) else "over", "thing": ""}
         said = reason(self.state, unit, now_s)
         step = unit.first.id
-        if said is None and len(self.state.steps) > MOST_STEPS:
-            problem, plan = self.plan.present(now_s)
-            return in_seconds(why(problem, plan, {"step": step, "remedies": False}))
         if said is None and self.advisor is not None:
             self.advisor.ask({"id": question["id"], "ask": "why", "step": step}, self.plan, now_s)
             return None
@@ -108,7 +101,11 @@ class Questions:
             live = job_of(question, now_s)
             self.plan.predictions.study(live)
             job = make_job(self.state, live, tick_of(now_s), set())
-            row["add"] = [] if job is None else [to_data(job)]
+            if job is None:
+                return {"error": "there is nothing to plan in this job"}
+            job = replace(job, release=max(job.release, tick_of(self.plan.opens_s(live))))
+            row["add"] = [{"job": job, "entrant": self.plan.shares.entrant(live, now_s)}]
+            row["whole"] = self.plan.places_anew(live)
         self.advisor.ask(row, self.plan, now_s)
         return None
 
@@ -123,6 +120,8 @@ def in_seconds(said: dict[str, Any]) -> dict[str, Any]:
     for key, value in said.items():
         if isinstance(value, list):
             found[key] = [in_seconds(row) if isinstance(row, dict) else row for row in value]
+        elif key == "steps":
+            found[key] = {name: in_seconds(span) for name, span in value.items()}
         elif key in _TIMES:
             found[f"{key}_lab_s"] = None if value is None else seconds(value)
         elif key in _LENGTHS:

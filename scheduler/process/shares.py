@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
@@ -13,9 +13,10 @@ from django.db import connection
 
 from octolab.rows import for_storing
 from scheduler.models import RecentUse
-from scheduler.planning.fairness import NORMAL, Account, Claim, Standing, Uses, rank
+from scheduler.planning.fairness import NORMAL, Account, Standing, Uses
 from scheduler.process.changes import Changes
 from scheduler.process.charging import module_time_s
+from scheduler.process.line import Entrant, Line, Use
 from scheduler.process.live import LabState, LiveJob
 from users.models import LabPolicy, Project
 
@@ -45,6 +46,9 @@ class Shares:
         self.scale = scale
         self.uses = Uses(7 * 24 * 3600.0)
         self.shares: dict[str, float] = {}
+        self.line = Line(0.0, self.uses.half_life_s, ())
+        """Who may go on, as it was when they were ranked last."""
+        self.standings: dict[str, Standing] = {}
         self._read_s = float("-inf")
         self._ranked_s = float("-inf")
         self._cost_s = 0.0
@@ -84,95 +88,64 @@ class Shares:
         """
         clock_s = time.monotonic()
         new = list(new)
-        waiting = [job for job in self.state.jobs.values() if job.started_s is None and job.schedulable]
         if new and clock_s - self._ranked_s < COST_SHARE * self._cost_s:
             known = all((job.owner_id, job.project_id) in self._accounts for job in new)
             if known and not any(job.priority or job.deadline_at for job in new):
-                last = max((job.turn for job in waiting if job not in new), default=-1)
-                for number, job in enumerate(new, last + 1):
+                others = (job.turn for job in self.state.jobs.values() if _waits(job) and job not in new)
+                for number, job in enumerate(new, max(others, default=-1) + 1):
                     job.turn, job.plan_weight = number, 1
                 return False
         if clock_s - self._read_s > FRESH_S:
             self._read_policy()
-        promised: dict[Account, float] = {}
+        self.look(now_s)
+        self.standings = self.line.standings()
         for job in self.state.jobs.values():
             if job.started_s is not None:
-                account = (job.owner_id, job.project_id)
-                promised[account] = promised.get(account, 0.0) + left_s(job)
                 # Whoever's it is, what is half done keeps places from everybody: to finish it is worth something.
                 job.plan_weight = BEGUN
-        wall = datetime.now(UTC)
-        claims = [self._claim(job, now_s, wall) for job in waiting]
-        standings = rank(claims, self.uses, self.shares, now_s, promised)
-        for job in waiting:
-            standing = standings[job.id]
-            job.turn = standing.turn
-            job.plan_weight = standing.weight
-            job.weight = {name: round(getattr(standing, name), _DIGITS) for name in _PARTS}
-            job.weight |= {"lab_s": round(now_s, 1), "half_life_h": round(self.uses.half_life_s / 3600, 3)}
-        self._accounts = {(claim.user, claim.project) for claim in claims}
+            elif (standing := self.standings.get(job.id)) is not None:
+                job.turn = standing.turn
+                job.plan_weight = standing.weight
+                job.weight = {name: round(getattr(standing, name), _DIGITS) for name in _PARTS}
+                job.weight |= {"lab_s": round(now_s, 1), "half_life_h": round(self.uses.half_life_s / 3600, 3)}
+        self._accounts = {entrant.account for entrant in self.line.waiting}
         self._ranked_s = time.monotonic()
         self._cost_s = self._ranked_s - clock_s
         return True
 
-    def turns_before_begun(self, waiting: Iterable[LiveJob], now_s: float) -> dict[str, int]:
-        """Return job → turn as if none had begun, if one that waits comes before somebody else's that has begun.
-
-        Of begun jobs, what runs at present counts as use, and what is still to be done as work.
-        """
-        jobs = [job for job in self.state.jobs.values() if job.schedulable]
-        begun = [job for job in jobs if job.started_s is not None]
-        if not begun:
-            return {}
-        promised: dict[Account, float] = {}
-        for job in begun:
-            account = (job.owner_id, job.project_id)
-            promised[account] = promised.get(account, 0.0) + running_s(job)
-        wall = datetime.now(UTC)
-        claims = [self._claim(job, now_s, wall) for job in jobs]
-        turns = {name: its.turn for name, its in rank(claims, self.uses, self.shares, now_s, promised).items()}
-        latest: dict[Account, int] = {}
-        for job in begun:
-            account = (job.owner_id, job.project_id)
-            latest[account] = max(latest.get(account, -1), turns[job.id])
-        for job in waiting:
-            turn = turns.get(job.id)
-            if turn is not None and any(
-                turn < last for account, last in latest.items() if account != (job.owner_id, job.project_id)
-            ):
-                return turns
-        return {}
-
-    def orders(self) -> Iterator[list[str]]:
-        """Yield orders of the jobs that have not begun, all with the same turns for each account.
-
-        Which of an account's jobs of the same priority goes first is nobody's right, only a matter of what is best.
-        """
-        waiting = [job for job in self.state.jobs.values() if job.started_s is None and job.schedulable]
-        waiting.sort(key=lambda job: job.turn)
-        yield [job.id for job in waiting]
-        work = {job.id: left_s(job) for job in waiting}
-        keys: tuple[Callable[[LiveJob], float], ...] = (
-            lambda job: work[job.id],
-            lambda job: -work[job.id],
-            lambda job: -job.submitted_s,
+    def entrant(self, job: LiveJob, now_s: float, wall: datetime | None = None) -> Entrant:
+        """Return a job as it stands in the line."""
+        deadline_s = None
+        if job.deadline_at is not None:
+            deadline_s = now_s + (job.deadline_at - (wall or datetime.now(UTC))).total_seconds() * self.scale
+        begun = job.started_s is not None
+        return Entrant(
+            job.id,
+            job.owner_id,
+            job.project_id,
+            job.submitted_s,
+            left_s(job),
+            running_s(job) if begun else 0.0,
+            begun,
+            job.priority,
+            deadline_s,
         )
-        for key in keys:
-            queues: dict[Account, list[LiveJob]] = {}
-            for job in sorted(waiting, key=lambda job: (-job.priority, key(job)), reverse=True):
-                queues.setdefault((job.owner_id, job.project_id), []).append(job)
-            yield [queues[job.owner_id, job.project_id].pop().id for job in waiting]
+
+    def look(self, now_s: float) -> None:
+        """Note who may go on."""
+        wall = datetime.now(UTC)
+        self.line = Line(
+            now_s,
+            self.uses.half_life_s,
+            tuple(self.entrant(job, now_s, wall) for job in self.state.jobs.values() if job.schedulable),
+            tuple(Use(*account, *used) for account, used in self.uses.amounts.items()),
+            self.shares,
+        )
 
     @property
     def due(self) -> bool:
         """Whether it is time to look at ages and deadlines again."""
         return time.monotonic() - self._ranked_s > max(LOOK_S, COST_SHARE * self._cost_s)
-
-    def _claim(self, job: LiveJob, now_s: float, wall: datetime) -> Claim:
-        deadline_s = None
-        if job.deadline_at is not None:
-            deadline_s = now_s + (job.deadline_at - wall).total_seconds() * self.scale
-        return Claim(job.id, job.owner_id, job.project_id, job.submitted_s, left_s(job), job.priority, deadline_s)
 
     def _read_policy(self) -> None:
         self._read_s = time.monotonic()
@@ -181,22 +154,8 @@ class Shares:
         self.shares = {str(pk): share for pk, share in Project.objects.exclude(share=1.0).values_list("id", "share")}
 
 
-def unfair(order: Iterable[LiveJob], ratio: float) -> bool:
-    """Tell whether in an order of jobs one stands behind another's that weighs less by this ratio.
-
-    Among the jobs of one user in one project only the priority counts: which is done first is the optimiser's matter.
-    """
-    lightest: dict[Account, int] = {}
-    lowest: dict[Account, int] = {}
-    for job in order:
-        account = (job.owner_id, job.project_id)
-        if job.priority > lowest.get(account, job.priority):
-            return True
-        if any(other != account and job.plan_weight > ratio * weight for other, weight in lightest.items()):
-            return True
-        lightest[account] = min(lightest.get(account, job.plan_weight), job.plan_weight)
-        lowest[account] = min(lowest.get(account, job.priority), job.priority)
-    return False
+def _waits(job: LiveJob) -> bool:
+    return job.started_s is None and job.schedulable
 
 
 def left_s(job: LiveJob) -> float:

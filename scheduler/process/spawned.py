@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scheduler.planning.codec import to_data
+from scheduler.process.picture import Painter
 
 Question = Mapping[str, Any]
 """Plain data, or dataclasses of the planner as its values."""
@@ -80,11 +80,12 @@ class Spawned:
             threading.Thread(target=target, args=(child, argument), name=self._purpose, daemon=True).start()
 
     def _talk(self, child: subprocess.Popen[str], questions: queue.Queue[Question]) -> None:
+        painter = Painter()
         # The pipe may be full while the child still thinks; the loop does not wait for that.
         while question := questions.get():
             try:
                 if child.stdin is not None:
-                    child.stdin.write(json.dumps(to_data(question)) + "\n")
+                    child.stdin.write(json.dumps(painter(question)) + "\n")
                     child.stdin.flush()
             except (OSError, ValueError):
                 return

@@ -62,6 +62,7 @@ class CheckedJob:
         Samples, tasks and steps, as they would be inserted.
     """
 
+    user: User
     document: JobDocument
     project: Project
     rules: Rules
@@ -231,7 +232,7 @@ def _check(user: User, data: dict[str, Any], project: Project | str | None, *, m
     problems.refuse()
     if chosen is None:
         raise RuntimeError("a job without a project must have been refused")
-    return CheckedJob(document, chosen, rules, deadline_at, expansion, catalogue)
+    return CheckedJob(user, document, chosen, rules, deadline_at, expansion, catalogue)
 
 
 def _catalogue() -> Catalogue:

@@ -21,10 +21,10 @@ from django.conf import settings
 from modules.contract.messages import SCHEDULER_BELL
 from scheduler.models import Job, Step, StepMember
 
-PREVIEWS = "octolab:previews"
-"""List of questions; see `preview` and `ask`."""
+QUESTIONS = "octolab:questions"
+"""List of questions; see `ask`."""
 PLACEMENT_WAIT_S = 0.05
-PREVIEW_WAIT_S = 2.0
+PREVIEW_WAIT_S = 3.0
 _TIMEOUTS: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 0.5}
 
 
@@ -80,32 +80,42 @@ def preview(
     Placement or None
         None if the scheduler does not answer in time.
     """
-    return _placement(_asked(question_of(job, steps, members), wait_s))
+    said = ask({"ask": "what_if", **question_of(job, steps, members)}, wait_s)
+    return None if said is None or "error" in said else new_job(said, str(job.id))
+
+
+def new_job(said: dict[str, Any], job: str) -> Placement:
+    """Return where the job of a what-if would stand, by the scheduler's answer."""
+    if job in said["unplaced"]:
+        return Placement(None, None, said["unplaced"][job])
+    row = next(row for row in said["jobs"] if row["job"] == job)
+    steps = {step: (span["start_lab_s"], span["finish_lab_s"]) for step, span in said["steps"].items()}
+    return Placement(row["start_lab_s"], row["finish_lab_s"], steps=steps)
 
 
 def ask(question: dict[str, Any], wait_s: float) -> dict[str, Any] | None:
     """Ask the scheduler about the plan (see `scheduler.process.questions`); None if it does not answer in time."""
-    answer = _asked({"id": str(uuid4()), **question}, wait_s)
-    return None if answer is None else json.loads(answer[1])
-
-
-def _asked(question: dict[str, Any], wait_s: float) -> Any:
+    question = {"id": str(uuid4()), **question}
     try:
-        _client().rpush(PREVIEWS, json.dumps(question))
-        _client().expire(PREVIEWS, 10)
+        _client().rpush(QUESTIONS, json.dumps(question))
+        _client().expire(QUESTIONS, 10)
     except redis.RedisError:
         return None
     ring("question")
-    return wait_for(reply_key(question["id"]), wait_s)
+    answer = wait_for(reply_key(question["id"]), wait_s)
+    return None if answer is None else json.loads(answer[1])
 
 
 def question_of(job: Job, steps: Sequence[Step], members: Sequence[StepMember]) -> dict[str, Any]:
-    """Return a preview's question as it goes to the scheduler."""
+    """Return a job as it goes to the scheduler with a question."""
     return {
-        "id": str(uuid4()),
         "job": {
             "id": str(job.id),
+            "owner": str(job.owner_id),
+            "project": str(job.project_id),
             "priority": job.priority,
+            "deadline": None if job.deadline_at is None else job.deadline_at.isoformat(),
+            "expects": int(job.spec.get("expects") or 0),
             "manifests": job.manifests,
             "submitted": job.submitted_lab_s,
         },
@@ -132,13 +142,7 @@ def _placement(answer: Any) -> Placement | None:
     if answer is None:
         return None
     data = json.loads(answer[1])
-    steps = data.get("steps")
-    return Placement(
-        data.get("start_lab_s"),
-        data.get("finish_lab_s"),
-        data.get("reason", ""),
-        None if steps is None else {key: (start, end) for key, (start, end) in steps.items()},
-    )
+    return Placement(data.get("start_lab_s"), data.get("finish_lab_s"))
 
 
 @lru_cache(maxsize=4)

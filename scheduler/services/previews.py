@@ -33,6 +33,10 @@ def _rows(checked: CheckedJob) -> tuple[Job, list[Step], list[StepMember]]:
     now = clock()
     job = Job(
         id=checked.expansion.job_id,
+        owner=checked.user,
+        project=checked.project,
+        deadline_at=checked.deadline_at,
+        spec={"expects": checked.document.expects},
         priority=checked.document.priority,
         manifests={instance: checked.catalogue.hashes[instance] for instance in checked.expansion.modules},
         submitted_lab_s=now.now() if now is not None else 0.0,

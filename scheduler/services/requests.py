@@ -18,7 +18,7 @@ from scheduler.doorbell import ring_scheduler
 from scheduler.models import Job, Request, Sample, Step, Stock
 from scheduler.services import bench
 from scheduler.services.placement import reply_key, wait_for
-from scheduler.services.verbs import JOB_VERBS, already, refusal
+from scheduler.services.verbs import already, legal, refusal
 from scheduler.states import JobState, StepState
 from users.models import User
 from users.permissions import may_change, require
@@ -46,7 +46,7 @@ class IllegalStateError(ValueError):
 
     def __init__(self, state: str, legal: frozenset[str], message: str = "") -> None:
         self.state, self.legal = state, legal
-        super().__init__(message or (refusal(state) if state in JobState.values else f"This is {state}."))
+        super().__init__(message or (refusal(state, legal) if state in JobState.values else f"This is {state}."))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def control_job(user: User, job: Job, verb: str, reason: str = "", *, wait_s: fl
     require(
         may_control(user, job, verb), _WHO.get(verb, f"Only the job's owner and admins of its project may {verb} it.")
     )
-    if already(verb, job.state, (job.ending or {}).get("how", "")):
+    if already(verb, job):
         earlier = Request.objects.filter(job=job, verb=verb, refused="").order_by("-id").first()
         return Answer(earlier or Request(verb=verb, actor=user, job=job, applied_at=timezone.now()), applied=True)
     _check_job(job, verb)
@@ -178,9 +178,8 @@ def collect(user: User, sample: Sample, *, wait_s: float = WAIT_S) -> Answer:
 
 
 def _check_job(job: Job, verb: str) -> None:
-    legal = JOB_VERBS.get(job.state, frozenset())
-    if verb not in legal:
-        raise IllegalStateError(job.state, legal)
+    if verb not in legal(job):
+        raise IllegalStateError(job.state, legal(job))
 
 
 def ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -> Answer:
@@ -191,8 +190,10 @@ def ask(verb: str, user: User, job: Job | None, wait_s: float, **payload: Any) -
     if wait_s <= 0 or not _answered(request, wait_s):
         return Answer(request, applied=False)
     if request.refused:
-        state = "" if job is None else Job.objects.values_list("state", flat=True).get(pk=job.pk)
-        raise IllegalStateError(state, JOB_VERBS.get(state, frozenset()), request.refused)
+        if job is None:
+            raise IllegalStateError("", frozenset(), request.refused)
+        job.refresh_from_db(fields=["state", "back_to", "ending"])
+        raise IllegalStateError(job.state, legal(job), request.refused)
     return Answer(request, applied=True)
 
 

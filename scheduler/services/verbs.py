@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from scheduler.states import JobState
 
 ENDINGS = ("cancel", "stop", "abort", "halt")
@@ -18,6 +20,12 @@ JOB_VERBS: dict[str, frozenset[str]] = {
     JobState.CANCELLING: frozenset({"halt"}),
 }
 """What may be asked for in which state of a job. Every job may be done again (``rerun``), also one that is final."""
+_MEANWHILE: dict[str, frozenset[str]] = {
+    "": frozenset({"hold", "pause"}),
+    JobState.HELD: frozenset({"release"}),
+    JobState.PAUSED: frozenset({"resume"}),
+}
+"""What else may be asked for while a job needs an operator: the rest of it goes on, unless it is to go back to this."""
 
 _REACHED: dict[str, frozenset[str]] = {
     "hold": frozenset({JobState.HELD}),
@@ -27,18 +35,31 @@ _REACHED: dict[str, frozenset[str]] = {
 }
 
 
-def already(verb: str, state: str, how: str) -> bool:
-    """Tell whether a job is as the verb would have it, so that asking again changes nothing.
+class Standing(Protocol):
+    """What decides about verbs: a job as it is stored, or as the scheduler holds it."""
 
-    Parameters
-    ----------
-    how
-        How the job was asked to end, or empty.
-    """
-    return how == verb if verb in ENDINGS else state in _REACHED[verb]
+    state: str
+    back_to: str
+    ending: Any
 
 
-def refusal(state: str) -> str:
+def legal(job: Standing) -> frozenset[str]:
+    """Return what may be asked for."""
+    verbs = JOB_VERBS.get(job.state, frozenset())
+    if job.state == JobState.NEEDS_OPERATOR and not job.ending:
+        verbs |= _MEANWHILE[job.back_to]
+    return verbs
+
+
+def already(verb: str, job: Standing) -> bool:
+    """Tell whether a job is as the verb would have it, so that asking again changes nothing."""
+    if verb in ENDINGS:
+        return bool(job.ending) and job.ending["how"] == verb
+    resting = job.back_to if job.state == JobState.NEEDS_OPERATOR else ""
+    return (resting or job.state) in _REACHED[verb]
+
+
+def refusal(state: str, possible: frozenset[str]) -> str:
     """Return the sentence that names the state and what may be asked for instead."""
-    verbs = ", ".join(sorted(JOB_VERBS.get(state, frozenset()))) or "nothing but rerun"
+    verbs = ", ".join(sorted(possible)) or "nothing but rerun"
     return f"This is {state}. What can be asked for now: {verbs}."

@@ -19,7 +19,7 @@ import redis
 
 from modules.contract.messages import EVENTS_BELL
 from octolab.bench import submit
-from scheduler.services.placement import PREVIEWS, reply_key
+from scheduler.services.placement import QUESTIONS, reply_key
 from tests.services import MongoServer, RedisServer
 from tests.web import LARGE, WebServer
 
@@ -282,7 +282,7 @@ def test_no_thread_waits_for_a_proof(server: WebServer, ann: httpx.Client) -> No
         answers = [pool.submit(ann.post, "/jobs", json=without_room(minutes)) for minutes in (1, 2, 3)]
         asked = []
         while len(asked) < len(answers):
-            found: Any = scheduler.blpop([PREVIEWS], timeout=20)
+            found: Any = scheduler.blpop([QUESTIONS], timeout=20)
             assert found, f"only {len(asked)} requests could wait at the same time"
             question = json.loads(found[1])
             if question.get("ask") == "feasible":
@@ -291,7 +291,7 @@ def test_no_thread_waits_for_a_proof(server: WebServer, ann: httpx.Client) -> No
             scheduler.rpush(reply_key(question["id"]), json.dumps({"infeasible": True}))
         assert {answer.result().status_code for answer in answers} <= {202, 422}
         last = pool.submit(ann.post, "/jobs", json=without_room(4))
-        question = json.loads(scheduler.blpop([PREVIEWS], timeout=20)[1])  # type: ignore[index]
+        question = json.loads(scheduler.blpop([QUESTIONS], timeout=20)[1])  # type: ignore[index]
         scheduler.rpush(reply_key(question["id"]), json.dumps({"infeasible": True}))
         assert last.result().status_code == 422
         assert ann.post("/jobs", json=without_room(4)).status_code == 422, "what is proven is known"

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from scheduler.planning.checker import hard_violations
-from scheduler.planning.explain import why_waiting
+from scheduler.planning.explain import Explainer, why_waiting
 from scheduler.planning.infeasible import explain_infeasible, relax
+from scheduler.planning.limits import Limits
 from scheduler.planning.live import LiveTable
 from scheduler.planning.policies import make_plan
 from scheduler.planning.problem import (
@@ -92,6 +93,18 @@ def test_without_another_job_nobody_else_gives_way():
     assert (found.start, found.holder_job) == (60, "two")
     gains = {remedy.kind: (remedy.start, remedy.gain) for remedy in found.remedies}
     assert gains == {"without": (40, 20), "first": (10, 50)}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_asked_before_changes_no_answer(seed):
+    """An explainer keeps what its questions have in common, and each leaves it as it was."""
+    problem = random_problem(seed)
+    plan = make_plan(problem, "masking", limits=Limits(wall=0.05), seed=1)
+    names = [one.id for job in problem.jobs for one in job.steps() if one.id in plan.starts]
+    explainer = Explainer(problem, plan)
+    told = [explainer.why(name) for name in names]
+    assert told == [why_waiting(problem, plan, name) for name in names]
+    assert told == [explainer.why(name) for name in names]
 
 
 def test_a_window_that_maintenance_cuts_gets_the_least_window_that_works():

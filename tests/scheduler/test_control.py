@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from scheduler import models
 from scheduler.services import requests, windows
 from scheduler.services.requests import IllegalStateError
-from tests.scheduler.harness import Bench, S, states
+from tests.scheduler.harness import Bench, S, make_job, make_user, states
 from tests.scheduler.test_failures import for_sample, step_through
 from tests.scheduler.test_requests import controls
-from users.services import set_lab_role
+from users.services import deactivate, set_lab_role
 
 
 def state(job: models.Job) -> str:
@@ -283,3 +284,66 @@ def test_windows_that_waiting_would_break_are_named_beforehand(bench: Bench) -> 
     ended_s = job.steps.get(name="a").ended_lab_s
     assert (window.step.name, window.after.name, window.within_s) == ("b", "a", 30.0)
     assert window.latest_lab_s == pytest.approx(ended_s + 30)
+
+
+def test_jobs_of_a_locked_account_are_held_once_and_what_has_begun_is_finished(bench: Bench) -> None:
+    begun = bench.job(S("a", {"arm": "use"}), S("b", {"arm": "use"}, needs=["a"]))
+    bench.turn()
+    bench.host.start(*bench.host.claim())
+    bench.turn()
+    waiting = bench.job(S("a", {"pump": "use"}, needs=[]), S("b", {"arm": "use"}, needs=["a"]))
+    other = make_job(make_user("ben"), [S("a", {"arm": "use"})], manifest=bench.host.manifest)
+    models.Device.objects.filter(id="pump").update(quarantine="looked at")
+    bench.restart()
+    deactivate(bench.owner)
+    bench.scheduler.absent._next_s = 0.0
+    bench.look()
+    rows = {job.pk: job for job in models.Job.objects.all()}
+    assert [rows[job.pk].state for job in (begun, waiting, other)] == ["running", "held", "queued"]
+    assert rows[waiting.pk].state_reason.startswith("the account of ada is locked; an admin of the project may release")
+    admin = make_user("eve")
+    release = models.Request.objects.create(verb="release", actor=admin, job=waiting, payload={})
+    bench.turn()
+    release.refresh_from_db()
+    assert release.refused == ""
+    for again in (False, True):
+        if again:
+            bench.restart()
+        bench.scheduler.absent._next_s = 0.0
+        bench.look()
+        waiting.refresh_from_db()
+        assert waiting.state == "queued", "whoever released it answers for it"
+    models.Device.objects.filter(id="pump").update(quarantine="")
+    bench.restart()
+    bench.run_to_end(begun, waiting, other)
+    assert set(models.Job.objects.values_list("state", flat=True)) == {"completed"}
+
+
+def test_an_admin_decides_at_the_command_line_about_jobs_that_nobody_else_sees(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.management.commands.jobs_of.WAIT_S", 0.0)
+    begun, held = (bench.job(S("a", {"arm": "use"}), name=name) for name in ("begun", "held"))
+    bench.turn()
+    [order] = bench.host.claim()
+    bench.host.start(order)
+    bench.turn()
+    assert bench.request("hold", held).refused == ""
+    deactivate(bench.owner)
+    admin = make_user("eve")
+    for words in (["ada", "--release"], ["ada", "--release", "--by", "eve"], ["nobody"]):
+        with pytest.raises(CommandError):
+            call_command("jobs_of", *words)
+    set_lab_role(admin, "admin")
+    call_command("jobs_of", "ada")
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert listed == [[str(begun.pk), "running", "begun"], [str(held.pk), "held", "held"]]
+    call_command("jobs_of", "ada", "--release", "--by", "eve")
+    assert "begun: left as it is" in capsys.readouterr().out
+    bench.turn()
+    held.refresh_from_db()
+    assert held.state == "queued"
+    call_command("jobs_of", "ada", "--cancel", "--by", "eve")
+    bench.turn()
+    held.refresh_from_db()
+    assert (held.state, held.state_reason) == ("cancelled", "cancelled by eve: in place of ada")

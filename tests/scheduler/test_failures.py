@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from modules.contract.messages import Order
 from scheduler import models
 from tests.scheduler.harness import Bench, S, states
@@ -228,3 +230,100 @@ def test_a_reference_to_what_was_not_measured_fails_the_sample(bench: Bench) -> 
     assert job.state == "failed"
     assert "see.peak" in job.state_reason
     assert models.Device.objects.filter(state="busy").count() == 0
+
+
+CROWDED = (
+    S("put", {"arm": "use"}, takes=["cell"]),
+    S("work", {"pump": "use"}, needs=["put"]),
+    S("store", {"arm": "use"}, needs=["work"], frees=["cell"]),
+    S("tidy", {"arm": "use"}, frees=["cell"], task="tidy_cell", cleanup=True),
+)
+
+
+def crowded(index: int) -> list[S]:
+    """Return the steps of a sample that needs the lab's only cell."""
+    return [
+        S(**{**s.__dict__, "name": f"{s.name}{index}", "needs": [f"{n}{index}" for n in s.needs], "samples": (index,)})
+        for s in CROWDED
+    ]
+
+
+def job_stuck_behind_its_own_lost_sample(bench: Bench) -> models.Job:
+    """Return a job of which one sample stands in the only cell, and will not be put away; the other waits for it."""
+    job = bench.job(*crowded(0), *crowded(1), samples=2)
+    step_through(bench, "work0", lambda order: bench.host.close(order, "failed", error="pump jammed"))
+    step_through(bench, "tidy0", lambda order: bench.host.close(order, "failed", error="gripper full"))
+    job.refresh_from_db()
+    return job
+
+
+def test_an_operator_is_asked_at_once_when_a_clean_up_fails_and_others_need_the_place(bench: Bench) -> None:
+    job = job_stuck_behind_its_own_lost_sample(bench)
+    assert (job.state, job.state_reason) == (
+        "needs_operator",
+        "Take out by hand, then mark as collected: s0 in bench.cell place 1.",
+    )
+    bench.request("collect", job, sample=str(job.samples.get(name="s0").id))
+    job.refresh_from_db()
+    assert (job.state, job.state_reason) == ("running", "")
+    bench.run_to_end(job)
+    job.refresh_from_db()
+    assert (job.state, job.samples_failed, job.samples.get(name="s1").state) == ("completed", 1, "completed")
+
+
+def test_a_held_job_is_held_again_when_the_operator_is_done(bench: Bench) -> None:
+    job = bench.job(*crowded(0), *crowded(1), S("elsewhere", {"eye": "use"}, samples=(1,), needs=["store1"]), samples=2)
+    orders = []
+    step_through(bench, "work0", orders.append)
+    bench.request("hold", job)
+    bench.host.start(orders[0])
+    bench.host.close(orders[0], "interrupted", error="power cut")
+    bench.turn()
+    job.refresh_from_db()
+    assert job.state == "needs_operator"
+    bench.restart()
+    step = job.steps.get(name="work0")
+    bench.request("decide", job, step=str(step.id), decision="done", note="it was done")
+    bench.turn(5)
+    job.refresh_from_db()
+    assert (job.state, job.back_to) == ("held", "")
+    assert bench.host.claim() == [], "nothing of a held job moves because an operator has answered"
+    bench.request("release", job)
+    bench.run_to_end(job)
+    job.refresh_from_db()
+    assert job.state == "completed"
+
+
+def job_of_which_one_step_was_interrupted(bench: Bench, hold: str) -> models.Job:
+    """Return a job that is held ``before`` or ``after`` one of its steps is interrupted; another could start."""
+    job = bench.job(*for_sample(0), *for_sample(1), S("look", {"eye": "use"}, samples=(1,), needs=["put1"]), samples=2)
+    orders: list[Order] = []
+    step_through(bench, "work0", orders.append)
+    if hold == "before":
+        bench.request("hold", job)
+    bench.host.start(orders[0])
+    bench.host.close(orders[0], "interrupted", error="power cut")
+    bench.turn()
+    if hold == "after":
+        assert bench.request("hold", job).refused == ""
+    for order in list(bench.host.orders.values()):
+        bench.host.close(order)
+    assert states(job)["look"] == "waiting"
+    bench.turn(5)
+    job.refresh_from_db()
+    assert job.state == "needs_operator"
+    return job
+
+
+@pytest.mark.parametrize("hold", ["before", "after"])
+def test_nothing_more_of_a_held_job_starts_while_it_needs_an_operator(bench: Bench, hold: str) -> None:
+    job = job_of_which_one_step_was_interrupted(bench, hold)
+    assert bench.host.claim() == []
+    assert bench.request("hold", job).refused == "", "it is held already"
+    assert bench.request("pause", job).refused
+    assert bench.request("release", job).refused == ""
+    bench.turn()
+    assert "look" in [order.steps[0].name for order in bench.host.claim()]
+    bench.request("decide", job, step=str(job.steps.get(name="work0").id), decision="failed", note="spilt")
+    job.refresh_from_db()
+    assert job.state == "running"

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from scheduler import models
 from scheduler.process.live import OCCUPYING
-from scheduler.services.verbs import CONTROLS, JOB_VERBS, already
+from scheduler.services.verbs import CONTROLS, already, legal
 from scheduler.states import JOB_FINAL, StepState
 from tests.scheduler.harness import DEVICES, Bench, S
 from tests.scheduler.test_estop import latch
@@ -136,9 +136,8 @@ class Lab(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.jobs))
         before = models.Job.objects.get(id=job.id)
         refused = self.bench.request(verb, job).refused
-        how = (before.ending or {}).get("how", "")
-        legal = verb in JOB_VERBS.get(before.state, ()) or already(verb, before.state, how)
-        assert refused == "" or not legal or before.state in JOB_FINAL or self._moved(before), refused
+        possible = verb in legal(before) or already(verb, before)
+        assert refused == "" or not possible or before.state in JOB_FINAL or self._moved(before), refused
 
     def _moved(self, before: models.Job) -> bool:
         """Whether the job changed in the very turn that refused the verb."""

@@ -57,22 +57,6 @@ def test_a_new_job_is_placed_and_answered(bench: Bench, settings: pytest.Fixture
         assert b'"start_lab_s": %d' % start_s in answer[1]
 
 
-def test_a_preview_keeps_nothing(bench: Bench) -> None:
-    bench.job(S("a", {"arm": "use"}))
-    bench.turn()
-    job = bench.job(S("b", {"arm": "use"}), S("c", {"pump": "use"}, needs=["b"]))
-    steps = list(job.steps.order_by("index"))
-    members = list(models.StepMember.objects.filter(step__job=job))
-    question = placement.question_of(job, steps, members)
-    job.delete()
-    from scheduler.process.answers import preview
-
-    for _ in range(2):
-        found = preview(bench.scheduler.plan, bench.scheduler.state, question, bench.clock.now())
-        assert (found["start_lab_s"], found["finish_lab_s"]) == (110, 130)
-    assert "reason" in preview(bench.scheduler.plan, bench.scheduler.state, {"id": "x"}, bench.clock.now())
-
-
 def test_fcfs_lets_one_job_in_at_a_time(make_bench: object) -> None:
     bench = make_bench(policy="fcfs")  # type: ignore[operator]
     first, second = bench.job(S("a", {"arm": "use"})), bench.job(S("b", {"pump": "use"}))

@@ -9,7 +9,7 @@ import pytest
 from scheduler.process.changes import Changes, ForbiddenTransitionError
 from scheduler.process.live import LiveJob, LiveSample, LiveStep
 from scheduler.process.load import make_units
-from scheduler.services.requests import JOB_VERBS
+from scheduler.services.verbs import JOB_VERBS
 from scheduler.states import (
     JOB_FINAL,
     JOB_TRANSITIONS,

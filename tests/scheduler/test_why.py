@@ -99,6 +99,44 @@ def test_a_question_that_is_none_does_no_harm(bench: Bench, question: dict[str, 
     assert bench.scheduler.questions.answer([question | {"id": "x"}], 100.0)[reply_key("x")]
 
 
+def test_a_dear_picture_is_taken_once_for_all_when_nothing_else_is_to_be_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.process.advisor.DEAR_S", -1.0)
+    monkeypatch.setattr("scheduler.process.advisor.COST_TIMES", 1e6)
+    bench.job(S("a", {"arm": "use"}, duration_s=600))
+    job = bench.job(S("b", {"arm": "use"}), S("c", {"arm": "use"}, needs=["b"]))
+    bench.turn()
+    scheduler, taken = bench.scheduler, []
+    picture = scheduler.plan.picture
+    monkeypatch.setattr(scheduler.plan, "picture", lambda now_s: taken.append(now_s) or picture(now_s))
+    questions = [
+        {"id": str(step.pk), "ask": "why", "job": str(job.pk), "step": str(step.pk)} for step in job.steps.all()
+    ]
+    assert scheduler.questions.answer(questions, bench.clock.now()) == {}
+    scheduler.bell.ring()
+    scheduler.advisor.look(scheduler.plan, bench.clock.now(), idle=not scheduler.bell.rung)
+    assert taken == [], "the loop has something else to do"
+    scheduler.advisor.look(scheduler.plan, bench.clock.now(), idle=True)
+    said: dict[str, Any] = {}
+    wait_until(lambda: said.update(scheduler.questions.advised()) or len(said) == 2, 60)
+    assert {answer["reason"] for answer in said.values()} == {"device", "predecessor"}
+    # Something has changed, but what is asked about is known well enough.
+    bench.job(S("d", {"eye": "use"}))
+    bench.turn()
+    assert ask(bench, job)["reason"] == "device"
+    assert len(taken) == 1
+    # Of this one the picture knows nothing.
+    new = bench.job(S("e", {"arm": "use"}))
+    bench.turn()
+    assert scheduler.questions.answer([{"id": "new", "ask": "why", "job": str(new.pk)}], bench.clock.now()) == {}
+    scheduler.advisor.look(scheduler.plan, bench.clock.now(), idle=True)
+    said.clear()
+    wait_until(lambda: said.update(scheduler.questions.advised()) or said, 60)
+    assert next(iter(said.values()))["reason"] == "device"
+    assert len(taken) == 2
+
+
 def test_an_advisor_that_dies_is_replaced(bench: Bench) -> None:
     bench.job(S("a", {"arm": "use"}, duration_s=600))
     bench.turn()
