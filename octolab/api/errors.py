@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 _DETAILS = {
-    400: "The request cannot be understood. Check its form.",
+    400: "The request cannot be understood. Check its form; a new host name has to stand in OCTOLAB_ALLOWED_HOSTS.",
     403: "You may not do this.",
     404: "There is nothing here that you may see.",
     405: "This address does not take that method. The header Allow lists those it takes.",

@@ -40,7 +40,7 @@ def plan(as_json: AsJson = False) -> None:
 def _plan(found: dict[str, Any]) -> Any:
     rows = (
         (
-            *(show.when(bar["start"]), show.when(bar["end"]), sorted(bar["devices"])),
+            *(show.soon(bar["start"]), show.soon(bar["end"]), sorted(bar["devices"])),
             *(("busy", "", "") if bar["busy"] else (bar["job_name"], show.step(bar), bar["samples"])),
         )
         for bar in found["steps"]

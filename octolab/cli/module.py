@@ -81,4 +81,4 @@ def check(
     if found:
         raise typer.Exit(1)
     offered = ", ".join(found_lab.modules)
-    out.print(f"{lab} is good: {offered}; {len(found_lab.devices)} devices. Nothing was connected.", highlight=False)
+    out.print(f"{lab} is good: {offered}; devices: {len(found_lab.devices)}. Nothing was connected.", highlight=False)

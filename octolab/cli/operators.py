@@ -43,7 +43,11 @@ def rearm(
 ) -> None:
     """Let the lab or a module move again after an emergency stop (operators)."""
     with open_lab() as lab:
-        print_answer(lab.rearm(note, scope), as_json, lambda _: f"The emergency stop of {scope} is re-armed.")
+        print_answer(
+            lab.rearm(note, scope),
+            as_json,
+            lambda _: f"The emergency stop of {scope} is re-armed: what waits goes on (`octolab plan`).",
+        )
 
 
 @app.command()
@@ -142,12 +146,16 @@ def attention(as_json: AsJson = False) -> None:
 
 
 def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
-    late = found.get("late", [])
-    if not found["steps"] and not found["devices"] and not late:
+    late, overdue = found.get("late", []), found.get("overdue", [])
+    if not any((found["steps"], found["devices"], late, overdue)):
         return "Nothing waits for a decision."
-    waiting = (*found["steps"], *late)
-    steps = ((s["id"], s["job_name"], show.step(s), s["blocked_devices"], s["reason"]) for s in waiting)
-    return show.grid(("step", "job", "what", "blocked devices", "what is known"), steps)
+    waiting = [(s, s["blocked_devices"], s["reason"]) for s in (*found["steps"], *late)]
+    waiting += [(s, sorted(s["devices"]), "runs far longer than expected: look at it") for s in overdue]
+    steps = (
+        (s["id"], s["job_name"], f"{s['module']}: {', then '.join(s['together'])}", devices, known)
+        for s, devices, known in waiting
+    )
+    return show.grid(("step", "job", "what", "devices", "what is known"), steps)
 
 
 @app.command()

@@ -29,8 +29,11 @@ STYLES = {
 """State → style; others are plain."""
 
 
-WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "end"})
+WHOLE = frozenset({"id", "sample id", "step", "state", "steps", "start", "end"})
 """Columns that are never broken."""
+
+
+ID_WIDTH = 36
 
 
 def state(name: str) -> Text:
@@ -46,7 +49,11 @@ def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
         numeric = bool(filled) and all(isinstance(row[index], int | float) or row[index] is None for row in filled)
         # What is copied from here, an id, stays in one piece.
         table.add_column(
-            Text(heading), justify="right" if numeric else "left", overflow="fold", no_wrap=heading in WHOLE
+            Text(heading),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=heading in WHOLE,
+            min_width=ID_WIDTH if heading == "job, id" else None,
         )
     for row in filled:
         table.add_row(*(cell if isinstance(cell, Text) else Text(value(cell)) for cell in row))
@@ -92,13 +99,15 @@ def duration(seconds: float | None) -> str:
 
 
 def jobs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return a list of jobs, narrow enough for most terminals: no owners where all have the same."""
+    """Return a list of jobs, narrow enough for any terminal: the id stands below the name."""
     several = len({job["owner"] for job in found}) > 1
     return grid(
-        ("id", "name", *(("owner",) if several else ()), "state", "steps", "end"),
+        ("job, id", *(("owner",) if several else ()), "state", "steps", "end"),
         (
             (
-                *(job["id"], job["name"], *((job["owner"],) if several else ()), state(job["state"])),
+                Text.assemble(job["name"], "\n", (job["id"], "dim")),
+                *((job["owner"],) if several else ()),
+                state(job["state"]),
                 f"{job['steps_done']}/{job['steps_total']}",
                 soon(job["finished"] or job["predicted_finish"]),
             )
@@ -121,9 +130,8 @@ def what_if(found: Mapping[str, Any]) -> RenderableType:
     """Return what would change."""
     parts: list[RenderableType] = [Text(found["sentence"])]
     if (new := found["new_job"]) is not None:
-        parts.append(
-            Text(f"The new job: {when(new['start'])} to {when(new['finish'])}. {new['reason']}".rstrip(), style="bold")
-        )
+        said = f"{when(new['start'])} to {when(new['finish'])}" if new["start"] else f"not possible: {new['reason']}"
+        parts.append(Text(f"The new job: {said}", style="bold"))
     if found["jobs"]:
         rows = (
             (j["name"], when(j["finish_before"]), when(j["finish"]) if j["finish"] else j["reason"], j["job"])
@@ -211,8 +219,8 @@ def job(found: Mapping[str, Any]) -> RenderableType:
         ("state", state(found["state"])),
         ("reason", found["state_reason"]),
         ("submitted", when(found["submitted"])),
-        ("started", when(found["started"]) if found["started"] else f"expected {when(found['predicted_start'])}"),
-        ("finished", when(found["finished"]) if found["finished"] else f"expected {when(found['predicted_finish'])}"),
+        ("started", when(found["started"]) if found["started"] else _expected(found["predicted_start"])),
+        ("finished", when(found["finished"]) if found["finished"] else _expected(found["predicted_finish"])),
         ("steps", f"{found['steps_done']} of {found['steps_total']} done"),
     ]
     for name, text in rows:
@@ -226,6 +234,10 @@ def job(found: Mapping[str, Any]) -> RenderableType:
         rows_of_samples = ((s["name"], state(s["state"]), s["places"], s["reason"]) for s in found["samples"])
         parts += [Text(), grid(("sample", "state", "stands in", "reason"), rows_of_samples)]
     return Group(*parts)
+
+
+def _expected(moment: Mapping[str, Any] | None) -> str:
+    return "to be planned in a moment" if moment is None else f"expected {when(moment)}"
 
 
 def results(found: Results) -> RenderableType:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from scheduler.models import Job, Step
-from scheduler.states import StepState
+from scheduler.states import JobState, StepState
 
 from . import words
 from .plan import extent
@@ -22,6 +22,7 @@ STANDS_STILL = (StepState.PAUSED, StepState.INTERRUPTED)
 SOON_REAL_S = 900.0
 """What starts within so many seconds of the people in the lab is listed as what moves next."""
 MOST_SOON = 10
+MOST_LET_GO = 5
 _HORIZON_STEPS = 1000
 
 
@@ -87,6 +88,17 @@ def doings(user: Any) -> tuple[dict[str, Hands], list[Doing]]:
         for device in now.keys() | after.keys()
     }
     return hands, [told[step.pk] for step in soon[:MOST_SOON]]
+
+
+def let_go(devices: Collection[str], user: Any) -> list[Doing]:
+    """Return what would start first on these devices (ids) if nothing kept them any more, in the order of the plan."""
+    waiting = Step.objects.filter(
+        action__isnull=False, dormant=False, state=StepState.WAITING, planned_start_lab_s__isnull=False
+    ).exclude(job__state__in=[JobState.HELD, JobState.PAUSED, JobState.AWAITING_APPROVAL])
+    rows = waiting.order_by("planned_start_lab_s")[:_HORIZON_STEPS]
+    first = [step for step in rows if any(step.devices.get(device) == "use" for device in devices)][:MOST_LET_GO]
+    told = _told(first, user, lab_clock().now())
+    return [told[step.pk] for step in first]
 
 
 def _by_device(steps: Iterable[Step]) -> tuple[dict[str, Step], dict[str, Step]]:

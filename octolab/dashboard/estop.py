@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -15,6 +17,8 @@ from scheduler.services import estop
 from users.models import User
 
 from .asker import asker
+from .doings import Doing, let_go
+from .thelab import LabAwayError
 
 
 @login_required
@@ -63,6 +67,7 @@ def latches(user: User) -> dict[str, Any]:
                 "latch": latch,
                 "devices": estop.outcome(latch, estop.devices_in(latch.scope)),
                 "may_rearm": estop.may_rearm(user, latch.scope),
+                "goes_on": partial(_goes_on, latch.scope, user),
             }
             for latch in found
         ]
@@ -74,3 +79,11 @@ def latches(user: User) -> dict[str, Any]:
         ]
         return {"tripped": waiting, "away": True}
     return {"tripped": tripped, "away": False}
+
+
+def _goes_on(scope: str, user: User) -> list[Doing] | None:
+    """Return what would move first after re-arming; None if that is not known at the moment."""
+    try:
+        return let_go(estop.devices_in(scope), user)
+    except (DatabaseError, LabAwayError):
+        return None

@@ -20,6 +20,7 @@ from scheduler.services.requests import IllegalStateError
 from . import words
 from .answers import tell
 from .asker import asker
+from .doings import let_go
 from .operator import operators_only
 
 LONGEST_H = 24 * 90
@@ -30,9 +31,13 @@ def rows(request: HttpRequest) -> dict[str, Any]:
     user = asker(request)
     locks = MaintenanceLock.objects.filter(released_at=None).select_related("holder").order_by("id")
     modules = [module for module in Module.objects.select_related("manifest") if user.operates(module.pk)]
+    devices = [device for device in Device.objects.order_by("id") if maintenance.operates(user, device)]
     return {
-        "devices": [device for device in Device.objects.order_by("id") if maintenance.operates(user, device)],
-        "locks": list(locks),
+        "devices": [
+            {"device": device, "first": let_go([device.pk], user)[:1] if device.quarantine else []}
+            for device in devices
+        ],
+        "locks": [{"lock": lock, "first": let_go(_locked(lock), user)[:1]} for lock in locks],
         "interlocks": interlocks.listed(),
         "modules": modules,
         "by_hand": [
@@ -43,6 +48,12 @@ def rows(request: HttpRequest) -> dict[str, Any]:
             if task.get("sample") == "none" and not task.get("parameters", {}).get("required")
         ],
     }
+
+
+def _locked(lock: MaintenanceLock) -> list[str]:
+    if lock.kind == "device":
+        return [lock.target]
+    return [device.pk for device in Device.objects.all() if lock.target in device.modules]
 
 
 @operators_only

@@ -11,10 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from scheduler.models import Device, Leader, MaintenanceLock, Step
+from scheduler.models import Device, Leader, MaintenanceLock
 from scheduler.services import approval, interlocks, people
-from scheduler.services.requests import late_steps
-from scheduler.states import DeviceState, StepState
+from scheduler.services.overdue import overdue_steps
+from scheduler.services.requests import interrupted_orders, late_steps
+from scheduler.states import DeviceState
 from users.models import User
 
 from .asker import asker
@@ -58,7 +59,8 @@ def _waits_for(user: User) -> dict[str, int]:
     """Return how much of what kind waits for this person."""
     found = {"questions": people.waiting_for(user).count()}
     if user.operates():
-        interrupted = Step.objects.filter(state=StepState.INTERRUPTED).values_list("module", flat=True)
-        decisions = sum(map(user.operates, interrupted)) + sum(user.operates(step.module) for step in late_steps())
-        found |= {"decisions": decisions, "approvals": approval.waiting_for(user).count()}
+        asked = [*(steps[0] for steps in interrupted_orders()), *late_steps()]
+        decisions = sum(user.operates(step.module) for step in asked)
+        overdue = sum(user.operates(step.module) for step in overdue_steps())
+        found |= {"overdue": overdue, "decisions": decisions, "approvals": approval.waiting_for(user).count()}
     return found | {"any": sum(found.values())}

@@ -20,8 +20,10 @@ from scheduler import catalogue
 from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import people
 from scheduler.services import requests as wishes
-from scheduler.states import SAMPLE_FINAL, StepState
+from scheduler.services.overdue import overdue_steps
+from scheduler.states import SAMPLE_FINAL
 
+from . import words
 from .answers import tell
 from .approvals import approvals
 from .asker import asker
@@ -57,6 +59,7 @@ def desk(request: HttpRequest) -> HttpResponse:
             "approvals": approvals(asker(request)),
             "attention": _attention(request),
             "late": _late(request),
+            "overdue": _overdue(request),
             "questions": questions(asker(request)),
             "stocks": stock_rows(),
             "storage": _storage(request),
@@ -73,7 +76,9 @@ def desk_part(request: HttpRequest, part: str) -> HttpResponse:
     if part != "attention":
         raise Http404
     return render(
-        request, "octolab/parts/operator_attention.html", {"attention": _attention(request), "late": _late(request)}
+        request,
+        "octolab/parts/operator_attention.html",
+        {"attention": _attention(request), "late": _late(request), "overdue": _overdue(request)},
     )
 
 
@@ -123,33 +128,46 @@ def _late(request: HttpRequest) -> list[dict[str, Any]]:
     return [{"step": step, "job_label": known.get(step.job_id, "another project's job")} for step in steps]
 
 
-def _attention(request: HttpRequest) -> list[dict[str, Any]]:
-    steps = list(
-        Step.objects.filter(state=StepState.INTERRUPTED)
-        .select_related("job")
-        .prefetch_related("members__sample")
-        .order_by("started_lab_s")
-    )
+def _overdue(request: HttpRequest) -> list[dict[str, Any]]:
+    steps = [step for step in overdue_steps() if asker(request).operates(step.module)]
     known = _names(request, {step.job_id for step in steps})
+    now_s = lab_clock().now()
+    return [
+        {
+            "step": step,
+            "job_label": known.get(step.job_id, "another project's job"),
+            "job_id": step.job_id if step.job_id in known else None,
+            "so_far_s": now_s - (step.started_lab_s or now_s),
+            "devices": sorted(step.devices),
+        }
+        for step in steps
+    ]
+
+
+def _attention(request: HttpRequest) -> list[dict[str, Any]]:
+    orders = wishes.interrupted_orders()
+    known = _names(request, {steps[0].job_id for steps in orders})
     attempts = {
         record["_id"]: record
-        for record in store().find_ids("attempts", [f"{step.block}/{step.attempt}" for step in steps])
+        for record in store().find_ids("attempts", [f"{steps[0].block}/{steps[0].attempt}" for steps in orders])
         if record["state"] in CLOSED
     }
     now_s = lab_clock().now()
     rows = []
-    for step in steps:
+    for steps in orders:
+        step = steps[0]
         attempt = attempts.get(f"{step.block}/{step.attempt}", {})
         since_s = attempt.get("ended_lab_s") or step.started_lab_s
         rows.append(
             {
                 "step": step,
+                "titles": [words.step(one) for one in steps],
                 "job_label": known.get(step.job_id, "another project's job"),
                 "when": f"{duration(now_s - since_s)} ago (lab time)" if since_s is not None else "",
-                "devices": sorted(step.devices),
+                "devices": sorted({device for one in steps for device in one.devices}),
                 "samples": [m.sample.name for m in step.members.all() if m.sample] if step.job_id in known else [],
                 "places": [place for row in people.where_samples_stand(step) for place in row["places"]],
-                "next": _after(step),
+                "next": _after(steps[-1]),
                 "last_command": attempt.get("last_command", ""),
                 "reason": step.reason or attempt.get("reason", ""),
             }

@@ -124,7 +124,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
 def _with_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
-        type=lambda text: Path(text).absolute(),
+        type=lambda text: Path(os.path.abspath(text)),
         metavar="DIR",
         default=os.environ.get("OCTOLAB_DATA_ROOT", str(REPOSITORY / "var")),
         help="the lab's data folder (default: var/)",

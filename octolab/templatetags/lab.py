@@ -156,10 +156,14 @@ def places(names: Iterable[str]) -> str:
     return ", ".join(map(words.place, names))
 
 
+_STATES = {"estopped": "emergency stop"}
+"""State → what people call it, where that is something else."""
+
+
 @register.simple_tag
 def state(name: str, label: str | None = None) -> SafeString:
     """Write a state with its colour: ``Needs operator``."""
-    text = (label or name.replace("_", " ")).lower()
+    text = (label or _STATES.get(name) or name.replace("_", " ")).lower()
     return format_html('<span class="state s-{}">{}</span>', name, text[:1].upper() + text[1:])
 
 

@@ -138,7 +138,7 @@ class Rearm(ApiView):
 
     @extend_schema(operation_id="estop_rearm", request=RearmInput, responses={200: LatchOutput}, tags=_TAG)
     def post(self, request: Request) -> Response:
-        """Let a module or the lab move again. Operators only, with a note. No device is moved by this."""
+        """Let a module or the lab move again: what is planned goes on at once. Operators only, with a note."""
         wish = body(RearmInput, request)
         try:
             latch = estop.rearm(asker(request), wish["scope"], wish["note"])

@@ -16,7 +16,7 @@ from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
 from scheduler.models import Device, Step
 from scheduler.services import requests
-from scheduler.states import StepState
+from scheduler.services.overdue import overdue_steps
 from users.models import LabRole, Scope
 from users.permissions import needs
 
@@ -36,14 +36,22 @@ class InterruptedOutput(serializers.ModelSerializer[Step]):
     owner = serializers.CharField(source="job.owner.username", read_only=True)
     started = MomentField("started_lab_s")
     blocked_devices = serializers.SerializerMethodField()
+    together = serializers.SerializerMethodField(
+        help_text="Names of the steps that were one order with it, itself the first: one decision is about them all."
+    )
 
     class Meta:
         model = Step
         fields = (
             *("id", "job", "job_name", "owner", "module", "task_name", "name", "attempt", "reason", "started"),
-            *("devices", "blocked_devices"),
+            *("devices", "blocked_devices", "together"),
         )
         read_only_fields = fields
+
+    def get_together(self, step: Step) -> list[str]:
+        """Return the names of all steps of its order."""
+        names: list[str] = self.context.get("together", {}).get(step.pk, [step.name])
+        return names
 
     def get_blocked_devices(self, step: Step) -> list[str]:
         """Return the devices that stand still until somebody decides."""
@@ -56,6 +64,7 @@ class AttentionOutput(serializers.Serializer[Any]):
 
     steps = InterruptedOutput(many=True)
     late = InterruptedOutput(many=True, help_text="Steps that would start too late, where the job says *ask*.")
+    overdue = InterruptedOutput(many=True, help_text="Steps that run far longer than expected: look at them.")
     devices = DeviceOutput(many=True)
 
 
@@ -68,15 +77,17 @@ class Attention(ApiView):
     def get(self, request: Request) -> Response:
         """List the interrupted steps of your modules, and the devices that nobody may use until somebody decides."""
         user = asker(request)
-        steps = Step.objects.filter(state=StepState.INTERRUPTED).select_related("job__owner").order_by("id")
+        orders = [steps for steps in requests.interrupted_orders() if user.operates(steps[0].module)]
         devices = Device.objects.filter(state__in=("unknown", "error", "estopped")).order_by("id")
         return Response(
             AttentionOutput(
                 {
-                    "steps": [step for step in steps if user.operates(step.module)],
+                    "steps": [steps[0] for steps in orders],
                     "late": [step for step in requests.late_steps() if user.operates(step.module)],
+                    "overdue": [step for step in overdue_steps() if user.operates(step.module)],
                     "devices": [device for device in devices if any(map(user.operates, device.modules))],
-                }
+                },
+                context={"together": {steps[0].pk: [step.name for step in steps] for steps in orders}},
             ).data
         )
 

@@ -12,7 +12,7 @@ from scheduler.process import endings
 from scheduler.process.bench import Bench
 from scheduler.process.equipment import LiveDevice
 from scheduler.process.failures import is_cleanup
-from scheduler.process.flow import Flow
+from scheduler.process.flow import Flow, told
 from scheduler.process.live import ATTENDED, LiveJob, LiveStep, Unit
 from scheduler.process.manifests import Manifests
 from scheduler.process.orders import RESEND_S
@@ -295,6 +295,11 @@ class Attempts:
         reason = record.get("reason") or record.get("error") or "interrupted"
         flow = self.flow
         flow.state.emergency_seen = flow.state.emergency_seen or bool(record.get("emergency"))
+        if not record.get("touched") and _given_up(unit):
+            # Nobody wants it any more: done now, it would move for a job that somebody has ended.
+            flow.plan.mark_stale()
+            flow.failures.end(unit, StepState.ABORTED, told(unit.job) or reason, at_s=flow.now_s, touched=False)
+            return
         if not record.get("touched"):
             # It moved nothing, so doing it now is doing it once.
             log.info("untouched attempt is repeated", attempt=unit.attempt_id, reason=reason)
@@ -339,3 +344,9 @@ class Attempts:
 def _policy(unit: Unit) -> Policy:
     """Return how often a unit is repeated: as its job says, and what switches a setting off a few times at least."""
     return Policy(endings.MOST_FAILURES - 1, endings.PAUSE_S) if unit.ends else policy_of(unit)
+
+
+def _given_up(unit: Unit) -> bool:
+    """Tell whether a unit is not to be done any more, because its job is being ended and it is no clean-up."""
+    job = unit.job
+    return bool(job.ending) and (job.how == "halt" or not (is_cleanup(unit) or unit.ends))

@@ -123,6 +123,15 @@ def asks(step: Step) -> bool:
     return step.state == StepState.WAITING and step.question is not None and "answer" not in step.question
 
 
+def interrupted_orders() -> list[tuple[Step, ...]]:
+    """Return the interrupted steps, oldest first; those of one order stand together, since they are decided as one."""
+    rows = Step.objects.filter(state=StepState.INTERRUPTED).select_related("job__owner")
+    orders: dict[tuple[object, int], list[Step]] = {}
+    for step in rows.prefetch_related("members__sample").order_by("job", "index"):
+        orders.setdefault((step.block, step.attempt), []).append(step)
+    return [tuple(steps) for steps in orders.values()]
+
+
 def late_steps() -> list[Step]:
     """Return the steps about which an operator has to decide before they may start, oldest first."""
     waiting = Step.objects.filter(state=StepState.WAITING, question__isnull=False).select_related("job__owner")

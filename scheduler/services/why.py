@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from octolab.labtime import moment
 from scheduler import catalogue
 from scheduler.models import Job, Step
+from scheduler.services.overdue import overdue_steps
 from scheduler.services.placement import ask
 from scheduler.states import JOB_FINAL, JobState
 from users.models import User
@@ -36,6 +37,7 @@ class Why:
     ----------
     reason
         ``held``, ``paused``, ``awaiting_approval``, ``needs_operator``, ``cancelling``, ``over``, ``under_way``,
+        ``overdue`` (runs far longer than expected),
         ``unusable``, ``estop``, ``interrupted``, ``silent``, ``changed``, ``stock``, ``retry``, ``human``,
         ``value`` (of another job), ``question`` (to a person), ``unplaced``; of the plan: ``device``, ``resource``,
         ``maintenance``, ``predecessor``, ``release``, ``turn``, ``now``; ``unknown`` if the scheduler does not answer.
@@ -66,7 +68,7 @@ class Why:
 
 def at_once(job: Job) -> Why | None:
     """Return the reason, if the job's state says everything."""
-    said = f": {job.state_reason}" if job.state_reason else ""
+    said = f": {job.state_reason.rstrip('.')}" if job.state_reason else ""
     sentences = {
         JobState.AWAITING_APPROVAL: f"An operator has to approve the job before it is planned{said}.",
         JobState.HELD: f"The job is held{said}. Release it and it goes on.",
@@ -76,8 +78,21 @@ def at_once(job: Job) -> Why | None:
     }
     if job.state in JOB_FINAL:
         return Why("over", f"The job is {job.state}; nothing of it waits.")
+    if late := overdue_steps(job):
+        return _overdue(late[0])
     sentence = sentences.get(JobState(job.state))
     return None if sentence is None else Why(str(job.state), sentence)
+
+
+def _overdue(step: Step) -> Why:
+    devices = " and ".join(catalogue.current().title(name) for name, mode in step.devices.items() if mode == "use")
+    return Why(
+        "overdue",
+        f"{_step_title(step)} has run since {_clock(step.started_lab_s)}, far longer than expected: look at {devices}. "
+        "Abort ends it at its next safe point; where it reaches none, an operator restarts its host.",
+        str(step.pk),
+        f"{step.task_name} · {step.name}",
+    )
 
 
 def ask_scheduler(job_id: UUID, step_id: UUID | None = None) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from octolab.dashboard.thelab import lab_clock, the_lab
-from scheduler.models import Device, Interlock, Job, Leader, Request, Step
+from octolab.ids import new_id
+from scheduler.models import Device, Interlock, Job, Leader, MaintenanceLock, Request, Step
 from tests.cast import World
 
 from .conftest import Browser
@@ -141,6 +142,55 @@ def test_what_moves_now_and_next_is_listed_for_all_and_named_to_those_who_may_kn
     assert "Nothing is planned to move" in listed("member")
     step.update(devices={"arm": "still"}, planned_start_lab_s=soon_s)
     assert "Nothing is planned to move" in listed("member")
+
+
+def test_who_re_arms_or_releases_is_told_what_moves_then(world: World, signed_in: Browser) -> None:
+    at = {"planned_start_lab_s": clock_now() + 600 * 3600, "planned_end_lab_s": clock_now() + 600 * 3700}
+    Step.objects.filter(pk=world.step.pk).update(state="waiting", started_lab_s=None, devices={"arm": "use"}, **at)
+    client = signed_in("operator")
+    client.post("/estop", {"scope": "lab", "reason": "smoke"})
+    shown = client.get("/estop/state").content.decode()
+    assert "Robot arm" in shown[shown.index("data-goes-on") :]
+    assert "secret recipe" not in shown, "whose it is, is no business of who may not see the project"
+    assert "secret recipe" in signed_in("owner").get("/estop/state").content.decode()
+    Job.objects.update(state="held")
+    assert "Nothing waits" in client.get("/estop/state").content.decode()
+    Job.objects.update(state="running")
+    MaintenanceLock.objects.create(
+        kind="device", target="arm", holder=world.operator.user, reason="x", since_at=timezone.now()
+    )
+    assert "Then <b>Robot arm</b> would begin at once" in client.get("/operator").content.decode()
+
+
+def test_steps_of_one_order_are_one_decision(world: World, signed_in: Browser) -> None:
+    """A decision is about the whole order: who took it for one step would see the next one's arm move."""
+    assert world.step.state == "interrupted"
+    follows = Step.objects.get(pk=world.step.pk)
+    follows.pk, follows.index, follows.name = new_id(), world.step.index + 1, "put_back"
+    follows.devices = {"arm": "use"}
+    follows.save(force_insert=True)
+    desk = signed_in("operator").get("/operator").content.decode()
+    assert desk.count('value="done"') == 1
+    assert "all 2 steps count as done" in desk
+    assert "put back" in desk[desk.index("Needs a decision") : desk.index("count as done")]
+    assert "1</b> step needs your decision" in signed_in("operator").get("/notices").content.decode()
+    asked = world.operator.client.get("/api/v1/operator/attention").json()["steps"]
+    assert [(row["id"], row["together"]) for row in asked] == [(str(world.step.pk), [world.step.name, "put_back"])]
+
+
+def test_a_step_that_hangs_is_told(world: World, signed_in: Browser) -> None:
+    step = Step.objects.filter(pk=world.step.pk)
+    step.update(state="running", started_lab_s=clock_now() - 20, duration_s=10.0)
+    for name in ("operator", "owner"):
+        assert "far longer" not in signed_in(name).get("/notices").content.decode(), name
+    step.update(started_lab_s=clock_now() - 600 * 120)
+    assert "far longer than expected" in signed_in("operator").get("/notices").content.decode()
+    desk = signed_in("operator").get("/operator").content.decode()
+    assert "was expected to take 10 s" in desk
+    assert "secret recipe" not in desk
+    assert signed_in("owner").get(f"/api/v1/jobs/{world.job.pk}/why").json()["reason"] == "overdue"
+    (row,) = world.operator.client.get("/api/v1/operator/attention").json()["overdue"]
+    assert row["id"] == str(world.step.pk)
 
 
 def clock_now() -> float:

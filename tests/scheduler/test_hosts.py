@@ -125,6 +125,22 @@ def test_an_untouched_interruption_is_repeated_silently(bench: Bench) -> None:
     bench.run_to_end(job)
 
 
+@pytest.mark.parametrize("verb", ["cancel", "abort", "halt", "stop"])
+def test_what_a_job_was_doing_when_it_was_ended_is_not_done_after_all(bench: Bench, verb: str) -> None:
+    """The host hangs before its first command, the job is ended, the host is restarted: nothing may move for it."""
+    job = bench.job(S("a", {"arm": "use"}), S("b", {"arm": "use"}, needs=["a"]))
+    order = running(bench, job)
+    bench.request(verb, job)
+    bench.host.restart()
+    bench.host.close(order, "interrupted", touched=False, reason="the host ended")
+    bench.alive()
+    bench.turn()
+    assert bench.host.claim() == []
+    job.refresh_from_db()
+    assert job.finished_lab_s is not None
+    assert states(job) == {"a": "aborted", "b": "cancelled"}
+
+
 def test_a_touched_interruption_found_by_a_restarted_host_waits_for_a_decision(bench: Bench) -> None:
     job = bench.job(S("a", {"arm": "use"}))
     order = running(bench, job)
