@@ -17,6 +17,7 @@ from scheduler.planning.plan import Plan, say_duration
 from scheduler.planning.problem import Index, Problem, Step, all_lags
 from scheduler.planning.repair import repair
 from scheduler.planning.repair import replace as put
+from scheduler.planning.table import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,17 @@ class Explainer:
         return {self._index.job_of[item.step].id for item in self._problem.fixed}
 
     @cached_property
-    def settled(self) -> EditableTable:
-        """A table in which everything stands where it is planned."""
-        return repair(self._problem, self._plan, tries=1)[0]
+    def _tables(self) -> tuple[EditableTable, Snapshot, Snapshot]:
+        """A table in which everything stands where it is planned; it with nothing but what is fixed, and as it is."""
+        table = EditableTable(self._problem)
+        fixed = table.snapshot()
+        repair(self._problem, self._plan, table=table, tries=1)
+        return table, fixed, table.snapshot()
 
-    @cached_property
-    def _fixed(self) -> EditableTable:
-        """A table that holds nothing but what is fixed."""
-        return EditableTable(self._problem)
+    @property
+    def settled(self) -> EditableTable:
+        """A table in which everything stands where it is planned; who changes it puts that back."""
+        return self._tables[0]
 
     def _remedies(self, job: str, answer: Waiting) -> Iterator[Remedy | None]:
         """Yield changes that may bring the step forward, by planning again."""
@@ -132,12 +136,11 @@ class Explainer:
             yield self._first(job, answer)
 
     def _without(self, holder: str, job: str, answer: Waiting) -> Remedy | None:
-        table = self.settled
-        base = table.snapshot()
+        table, _, full = self._tables
         _lift(table, [*table.job_units[holder], *table.job_units[job]])
         refused = put(table, job, {})
         starts = table.spans()[0]
-        table.restore(base)
+        table.restore(full)
         return None if refused else _remedy(f"without job {holder}", "without", starts, answer)
 
     def _opened(self, job: str, answer: Waiting) -> Remedy | None:
@@ -152,10 +155,11 @@ class Explainer:
 
     def _first(self, job: str, answer: Waiting) -> Remedy | None:
         """Plan the job first among those that have not begun, and the others as they were, as far as they still fit."""
-        base = self._fixed.snapshot()
-        table, unplaced = repair(self._problem, self._plan, ahead=job, table=self._fixed, tries=1)
+        table, fixed, full = self._tables
+        table.restore(fixed)
+        unplaced = repair(self._problem, self._plan, ahead=job, table=table, tries=1)[1]
         starts, ends, _ = table.spans()
-        table.restore(base)
+        table.restore(full)
         if job in unplaced:
             return None
         now = job_finishes(self._problem, Plan(starts, ends, {}))

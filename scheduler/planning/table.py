@@ -435,10 +435,11 @@ class MaskingTable(Layout):
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot, which stays usable."""
+        """Go back to a snapshot, which stays usable. Units that have come since have no place then."""
         self.unary = [calendar.copy() for calendar in snapshot.unary]
         self.other = [calendar.copy() for calendar in snapshot.other]
-        self.start, self.chosen = snapshot.start[:], snapshot.chosen[:]
+        new = len(self.units) - len(snapshot.start)
+        self.start, self.chosen = snapshot.start + new * [UNPLACED], snapshot.chosen + new * [0]
         for hold, until in snapshot.until:
             hold.until = until
 

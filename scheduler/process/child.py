@@ -5,6 +5,7 @@ It knows no Django and no database, runs niced, and ends with its parent. Solver
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -13,10 +14,13 @@ import threading
 from typing import Any
 
 NICENESS = 15
+GARBAGE = 100_000
+"""New objects after which the collector looks at them: a plan is hundreds of thousands, and most of them stay."""
 
 
 def main() -> None:
     """Answer questions until the input ends."""
+    gc.set_threshold(GARBAGE, 20, 50)
     os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else NICENESS)
     # Whatever a solver prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)

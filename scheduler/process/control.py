@@ -127,8 +127,7 @@ class JobControl:
         else:
             flow.changes.job(job, to, reason, actor=actor)
         flow.plan.mark_stale()
-        for unit in job.units:
-            flow.grants.wake(unit)
+        flow.grants.wake_job(job)
         flow.settle_job(job)
 
     # --- the end
@@ -170,6 +169,8 @@ class JobControl:
         for sample in job.samples:
             if not any(s.state in ATTENDED or s.state == StepState.INTERRUPTED for s in sample.steps):
                 flow.failures.lose(sample, reason, cancelled=True, actor=actor)
+        # Its clean-up may have waited because it was held.
+        flow.grants.wake_job(job)
         flow.settle_job(job)
 
     def _end_unstarted(self, job: LiveJob, reason: str, actor: str) -> None:

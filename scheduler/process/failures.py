@@ -242,6 +242,7 @@ class Failures:
             return
         to = JobState.CANCELLING if is_ending(job) else job.back_to or JobState.RUNNING
         self.flow.changes.job(job, to, actor=actor)
+        self.flow.grants.wake_job(job)
 
     def _undecided(self, job: LiveJob, but: Unit | None = None) -> bool:
         steps = (step for step in job.steps if step.unit is not but)

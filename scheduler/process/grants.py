@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from scheduler.process.crowds import Crowds
 from scheduler.process.equipment import LiveDevice
-from scheduler.process.live import LabState, LiveMember, LiveStep, Need, Unit
+from scheduler.process.live import LabState, LiveJob, LiveMember, LiveStep, Need, Unit
 from scheduler.process.queues import Key, Queues, keys_of
 from scheduler.states import StepState
 
@@ -91,6 +91,16 @@ class Grants:
         """Look at the units that needed this step."""
         for follower in step.followers:
             self.wake(follower.unit)
+
+    def wake_job(self, job: LiveJob) -> None:
+        """Look at all that waits of a job: whether it may go on has changed."""
+        for unit in job.units:
+            self.wake(unit)
+
+    def reordered(self) -> None:
+        """The plan has another order: anybody may be next now."""
+        self.queues.resort()
+        self.wake_all()
 
     def wake_all(self) -> None:
         """Look at everything that waits."""

@@ -97,7 +97,7 @@ class Scheduler:
         self.predictions = Predictions(self.state, self.clock.scale)
         self.plan = Plan(self.state, self.policy, self.shares, self.predictions)
         self.grants = Grants(self.state, self.plan)
-        self.plan.on_reorder = self.grants.queues.resort
+        self.plan.on_reorder = self.grants.reordered
         self.stocks = Stocks(self.state.stocks)
         self.flow = Flow(self.state, self.grants, self.plan, self.stocks)
         self.questions = Questions(self.state, self.plan, self.advisor)
@@ -270,7 +270,6 @@ class Scheduler:
         for _ in range(1000):
             if self.plan.wanted:
                 self.plan.repair(now_s)
-                self.grants.wake_all()
             started = False
             for unit in self.grants.ready(now_s):
                 self.flow.grant(unit)
@@ -285,7 +284,6 @@ class Scheduler:
         """Bring stale times up to date once the orders are out: nothing that starts in order waits for that."""
         if self.plan.due_for_repair:
             self.plan.repair(now_s)
-            self.grants.wake_all()
             self.bell.ring()
 
     def _orders(self) -> list[tuple[Unit, Any]]:
@@ -340,8 +338,7 @@ class Scheduler:
     def _adopt_better_plan(self, now_s: float) -> None:
         if self.improver is None:
             return
-        if self.improver.adopt(self.plan, now_s):
-            self.grants.wake_all()
+        self.improver.adopt(self.plan, now_s)
         verdict, self.improver.verdict = self.improver.verdict, None
         if verdict is not None:
             write_verdict(self.flow.changes, verdict)

@@ -75,7 +75,7 @@ class Plan:
         self._tried_for: frozenset[tuple[str, bool, bool]] = frozenset()
         """For which jobs, begun or not, other orders were tried."""
         self.on_reorder: Callable[[], None] = lambda: None
-        """Called as soon as the orders of queued units have changed."""
+        """Called as soon as the orders of queued units have changed, or who waited for true times waits no longer."""
         self.changes_seen = 0
         """Counts all that makes another plan possible or necessary; see the planner child."""
         self._table: EditableTable | None = None
@@ -270,6 +270,7 @@ class Plan:
             log.error("the plan could not be repaired", error=format_exc())
             self.stale = self.wanted = self.urgent = False
             self._repaired_s, self.cost_s = time.monotonic(), 1.0
+            self.on_reorder()
             return
         self.versions.made_by("repair", choice.value[0])
         self._take_over(choice.table, now_s)
@@ -338,6 +339,7 @@ class Plan:
         the objective, and the winner is checked independently.
         """
         problem, present = self.present(now_s)
+        self.shares.look(now_s)
         choice = Choice(problem, Order(problem, self._turns(), self.shares.standings).rank, present.starts)
         if not choice.try_plan(
             starts, lambda step: self._rank_in(starts, step), lambda found: not self._unfair(RATIO, found)

@@ -22,6 +22,7 @@ from scheduler import catalogue as catalogues
 from scheduler import doorbell
 from scheduler.jobformat import JobRefused
 from scheduler.models import Job, Module, Place, Request, Sample, Step, StepMember, Stock, Task
+from scheduler.services import previews
 from scheduler.services.jobs import (
     IdempotencyConflict,
     LabNotReady,
@@ -30,6 +31,7 @@ from scheduler.services.jobs import (
     check_job,
     submit_job,
 )
+from scheduler.services.placement import question_of
 from tests.jobs import lab
 from tests.jobs.lab import messages
 from users.models import Project, ProjectRole, User
@@ -115,6 +117,29 @@ def test_a_check_keeps_nothing(silver: None, ada: User) -> None:
     assert checked.consumption["tips"] == 6
     assert [model.objects.count() for model in EVERYTHING] == [0] * 5
     assert not any(Stock.objects.values_list("reserved", flat=True))
+
+
+def test_a_question_is_about_the_very_job_that_a_submit_makes(virtual: None, ada: User) -> None:
+    """Whose it is decides where it stands: else a preview names other times than the submit."""
+    team = create_project(ada, "team")
+    document = {
+        **NOOP, "project": "team", "priority": 2, "deadline": "2099-01-01T12:00Z", "campaign": "c", "expects": 3,
+        "workflow": [{"task": "virtual.occupy", "with": {"time": "5 min", "devices": ["virtual_1"]}}],
+    }  # fmt: skip
+    asked = previews.question(check_job(user=ada, document=document))
+    job, _ = submit_job(user=ada, document=document)
+    made = question_of(job, list(job.steps.order_by("index")), list(StepMember.objects.filter(step__job=job)))
+    by_itself = ("id", "submitted")
+    assert {k: v for k, v in asked["job"].items() if k not in by_itself} == {
+        k: v for k, v in made["job"].items() if k not in by_itself
+    }
+    assert asked["job"]["owner"] == str(ada.pk)
+    assert (asked["job"]["project"], asked["job"]["priority"], asked["job"]["expects"]) == (str(team.pk), 2, 3)
+    one, other = (
+        [{k: v for k, v in step.items() if k not in ("id", "block", "needs")} for step in said["steps"]]
+        for said in (asked, made)
+    )
+    assert one == other
 
 
 def test_few_statements(virtual: None, ada: User, django_assert_max_num_queries: Any) -> None:

@@ -347,3 +347,24 @@ def test_an_admin_decides_at_the_command_line_about_jobs_that_nobody_else_sees(
     bench.turn()
     held.refresh_from_db()
     assert (held.state, held.state_reason) == ("cancelled", "cancelled by eve: in place of ada")
+
+
+def test_what_a_held_job_kept_waiting_goes_on_at_once_when_it_is_cancelled(bench: Bench) -> None:
+    """Even if the plan is not repaired in between: nothing else would wake it."""
+    job = bench.job(
+        S("a", {"arm": "use"}, takes=["slot"]),
+        S("b", {"arm": "use"}, needs=["a"], frees=["slot"]),
+        S("tidy", {"arm": "use"}, frees=["slot"], task="tidy_slot", cleanup=True),
+    )
+    bench.turn()
+    [order] = bench.host.claim()
+    bench.host.start(order)
+    bench.turn()
+    assert bench.request("hold", job).refused == ""
+    bench.host.close(order, "failed", error="it fell")
+    bench.turn()
+    bench.turn(5)
+    assert states(job) == {"a": "failed", "b": "skipped", "tidy": "waiting"}
+    bench.scheduler.plan._repaired_s = float("inf")
+    assert bench.request("cancel", job).refused == ""
+    assert states(job)["tidy"] == "dispatched"
