@@ -183,7 +183,12 @@ def test_the_role_cannot_be_taken(world: World) -> None:
     assert world.owner.user is not None
     services.set_lab_role(world.owner.user, LabRole.Role.OPERATOR, ["another_module"])
     assert post(world.owner, step, verdict).status_code == 404
-    assert world.owner.client.get("/api/v1/operator/attention").json() == {"steps": [], "late": [], "devices": []}
+    assert world.owner.client.get("/api/v1/operator/attention").json() == {
+        "steps": [],
+        "late": [],
+        "overdue": [],
+        "devices": [],
+    }
     assert not Request.objects.exists()
 
 
