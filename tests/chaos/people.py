@@ -217,10 +217,11 @@ class Listener:
     def _take(self, body: str) -> None:
         job = re.search(r"/jobs/([0-9a-f-]{36})", body)
         words = {
-            "is finished": "finished",
-            "has failed": "failed",
-            "was cancelled": "cancelled",
-            "needs an operator": "needs_operator",
+            "» is finished": "finished",
+            "» has failed": "failed",
+            "» was cancelled": "cancelled",
+            "» needs an operator": "needs_operator",
+            " runs low": "stock_low",
         }
-        event = next((event for text, event in words.items() if f"» {text}" in json.loads(body)["title"]), "test")
-        self.delivered.append({"job_id": job[1] if job else "", "event": event})
+        event = next((event for text, event in words.items() if text in json.loads(body)["title"]), "test")
+        self.delivered.append({"job_id": job[1] if job else None, "event": event})

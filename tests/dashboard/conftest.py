@@ -33,7 +33,7 @@ def world(db: None, settings: object, mongo_url: str, monkeypatch: pytest.Monkey
     settings.MONGO_URL = mongo_url  # type: ignore[attr-defined]
     store = results.store()
     lab_clock = clock.resume(store.database, 600.0, simulated=True)
-    monkeypatch.setattr(labtime, "clock", lambda: lab_clock)
+    monkeypatch.setattr(labtime, "_clock", lab_clock)
     yield make_world()
     store.close()
 

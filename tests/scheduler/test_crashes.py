@@ -92,7 +92,7 @@ def test_two_schedulers_take_turns(world: World) -> None:
     first.wait()
     wait_until(lambda: world.leader()[0] == 2)
     third = world.start_scheduler()
-    second.send_signal(signal.SIGSTOP)
+    world.freeze(second)
     jobs += len(world.submit(10))
     wait_until(lambda: world.leader()[0] == 3)
     second.send_signal(signal.SIGCONT)

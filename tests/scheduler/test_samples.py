@@ -22,7 +22,7 @@ def _catalogue(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Catalogue(bench.lab, {"bench": bench.host.manifest})
     monkeypatch.setattr("scheduler.catalogue.current", lambda: known)
     clock = LabClock.starting_now(1.0, 100.0)
-    monkeypatch.setattr(labtime, "clock", lambda: clock)
+    monkeypatch.setattr(labtime, "_clock", clock)
 
 
 def made(bench: Bench) -> models.Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -177,6 +178,19 @@ class World:
             )
         self.schedulers.append(process)
         return process
+
+    def freeze(self, process: subprocess.Popen[bytes]) -> None:
+        """Let a process hang between two transactions: in one it would keep the whole database from everybody."""
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            with contextlib.closing(sqlite3.connect(self.database, timeout=0.5, isolation_level=None)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute("ROLLBACK")
+                    return
+                except sqlite3.OperationalError:
+                    process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Read the database; the schedulers do not notice."""
