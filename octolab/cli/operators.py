@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from . import show
 from .base import AsJson, app, open_lab, print_answer
@@ -147,7 +148,8 @@ def attention(as_json: AsJson = False) -> None:
 
 def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
     late, overdue = found.get("late", []), found.get("overdue", [])
-    if not any((found["steps"], found["devices"], late, overdue)):
+    stranded = found.get("stranded", [])
+    if not any((found["steps"], found["devices"], late, overdue, stranded)):
         return "Nothing waits for a decision."
     waiting = [(s, s["blocked_devices"], s["reason"]) for s in (*found["steps"], *late)]
     waiting += [(s, sorted(s["devices"]), "runs far longer than expected: look at it") for s in overdue]
@@ -155,7 +157,13 @@ def _attention(found: dict[str, list[dict[str, Any]]]) -> Any:
         (s["id"], s["job_name"], f"{s['module']}: {', then '.join(s['together'])}", devices, known)
         for s, devices, known in waiting
     )
-    return show.grid(("step", "job", "what", "devices", "what is known"), steps)
+    asked = show.grid(("step", "job", "what", "devices", "what is known"), steps)
+    if not stranded:
+        return asked
+    samples = ((s["sample"], s["job_name"], s["sample_name"], s["name"]) for s in stranded)
+    by_hand = show.grid(("take out by hand", "job", "sample", "from"), samples)
+    note = "Then tell it: octolab collect SAMPLE"
+    return Group(asked, by_hand, note) if waiting else Group(by_hand, note)
 
 
 @app.command()

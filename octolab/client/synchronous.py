@@ -341,7 +341,7 @@ class Octolab:
         return accepted
 
     def attention(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the ``steps`` that wait for an operator's decision, and the ``devices`` that are blocked."""
+        """Return what waits for an operator: ``steps``, ``late``, ``overdue``, ``stranded`` samples, ``devices``."""
         found: dict[str, list[dict[str, Any]]] = self._server.json(get("/operator/attention"))
         return found
 

@@ -15,6 +15,7 @@ from scheduler.models import Device, Leader, MaintenanceLock
 from scheduler.services import approval, interlocks, people
 from scheduler.services.overdue import overdue_steps
 from scheduler.services.requests import interrupted_orders, late_steps
+from scheduler.services.stranded import stranded_samples
 from scheduler.states import DeviceState
 from users.models import User
 
@@ -63,4 +64,5 @@ def _waits_for(user: User) -> dict[str, int]:
         decisions = sum(user.operates(step.module) for step in asked)
         overdue = sum(user.operates(step.module) for step in overdue_steps())
         found |= {"overdue": overdue, "decisions": decisions, "approvals": approval.waiting_for(user).count()}
+        found["stranded"] = len(stranded_samples())
     return found | {"any": sum(found.values())}

@@ -21,6 +21,7 @@ from scheduler.models import Job, Place, Sample, Step, Stock
 from scheduler.services import people
 from scheduler.services import requests as wishes
 from scheduler.services.overdue import overdue_steps
+from scheduler.services.stranded import stranded_samples
 from scheduler.states import SAMPLE_FINAL
 
 from . import words
@@ -60,6 +61,7 @@ def desk(request: HttpRequest) -> HttpResponse:
             "attention": _attention(request),
             "late": _late(request),
             "overdue": _overdue(request),
+            "stranded": _stranded(request),
             "questions": questions(asker(request)),
             "stocks": stock_rows(),
             "storage": _storage(request),
@@ -78,7 +80,12 @@ def desk_part(request: HttpRequest, part: str) -> HttpResponse:
     return render(
         request,
         "octolab/parts/operator_attention.html",
-        {"attention": _attention(request), "late": _late(request), "overdue": _overdue(request)},
+        {
+            "attention": _attention(request),
+            "late": _late(request),
+            "overdue": _overdue(request),
+            "stranded": _stranded(request),
+        },
     )
 
 
@@ -144,6 +151,10 @@ def _overdue(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
+def _stranded(request: HttpRequest) -> list[dict[str, Any]]:
+    return _standing(request, stranded_samples())
+
+
 def _attention(request: HttpRequest) -> list[dict[str, Any]]:
     orders = wishes.interrupted_orders()
     known = _names(request, {steps[0].job_id for steps in orders})
@@ -184,7 +195,11 @@ def _after(step: Step) -> Step | None:
 
 def _storage(request: HttpRequest) -> list[dict[str, Any]]:
     places = list(Place.objects.filter(sample__isnull=False).select_related("sample").order_by("resource", "index"))
-    places = [place for place in places if place.sample is not None and place.sample.state in SAMPLE_FINAL]
+    return _standing(request, [p for p in places if p.sample is not None and p.sample.state in SAMPLE_FINAL])
+
+
+def _standing(request: HttpRequest, places: list[Place]) -> list[dict[str, Any]]:
+    """Return where samples stand, and of which job; names of jobs only of those that one may see."""
     known = _names(request, {place.sample.job_id for place in places if place.sample})
     return [
         {

@@ -14,9 +14,11 @@ from rest_framework.response import Response
 
 from octolab.api.serializers import StrictSerializer, body
 from octolab.api.views import ApiView, asker
-from scheduler.models import Device, Step
+from scheduler import catalogue
+from scheduler.models import Device, Place, Step
 from scheduler.services import requests
 from scheduler.services.overdue import overdue_steps
+from scheduler.services.stranded import stranded_samples
 from users.models import LabRole, Scope
 from users.permissions import needs
 
@@ -59,12 +61,34 @@ class InterruptedOutput(serializers.ModelSerializer[Step]):
         return list(Device.objects.filter(attempt_id=attempt).order_by("id").values_list("id", flat=True))
 
 
+class StrandedOutput(serializers.ModelSerializer[Place]):
+    """A lost sample that stands where others have to work."""
+
+    name = serializers.SerializerMethodField(help_text="What the lab calls the place: `vial_holder.1`.")
+    sample = serializers.UUIDField(source="sample_id", read_only=True)
+    sample_name = serializers.CharField(source="sample.name", read_only=True)
+    job = serializers.UUIDField(source="sample.job_id", read_only=True)
+    job_name = serializers.CharField(source="sample.job.name", read_only=True)
+    owner = serializers.CharField(source="sample.job.owner.username", read_only=True)
+    since = MomentField("since_lab_s")
+
+    class Meta:
+        model = Place
+        fields = ("name", "sample", "sample_name", "job", "job_name", "owner", "since")
+        read_only_fields = fields
+
+    def get_name(self, place: Place) -> str:
+        """Return the name of the place."""
+        return catalogue.current().place_name(place.resource, place.index)
+
+
 class AttentionOutput(serializers.Serializer[Any]):
     """What needs an operator."""
 
     steps = InterruptedOutput(many=True)
     late = InterruptedOutput(many=True, help_text="Steps that would start too late, where the job says *ask*.")
     overdue = InterruptedOutput(many=True, help_text="Steps that run far longer than expected: look at them.")
+    stranded = StrandedOutput(many=True, help_text="Samples to be taken out by hand; then tell it by *collect*.")
     devices = DeviceOutput(many=True)
 
 
@@ -75,7 +99,7 @@ class Attention(ApiView):
 
     @extend_schema(operation_id="operator_attention", responses=AttentionOutput, tags=_TAG)
     def get(self, request: Request) -> Response:
-        """List the interrupted steps of your modules, and the devices that nobody may use until somebody decides."""
+        """List what waits for an operator: interrupted steps, blocked devices, samples to be taken out by hand."""
         user = asker(request)
         orders = [steps for steps in requests.interrupted_orders() if user.operates(steps[0].module)]
         devices = Device.objects.filter(state__in=("unknown", "error", "estopped")).order_by("id")
@@ -85,6 +109,7 @@ class Attention(ApiView):
                     "steps": [steps[0] for steps in orders],
                     "late": [step for step in requests.late_steps() if user.operates(step.module)],
                     "overdue": [step for step in overdue_steps() if user.operates(step.module)],
+                    "stranded": stranded_samples(),
                     "devices": [device for device in devices if any(map(user.operates, device.modules))],
                 },
                 context={"together": {steps[0].pk: [step.name for step in steps] for steps in orders}},

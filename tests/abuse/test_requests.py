@@ -187,6 +187,7 @@ def test_the_role_cannot_be_taken(world: World) -> None:
         "steps": [],
         "late": [],
         "overdue": [],
+        "stranded": [],
         "devices": [],
     }
     assert not Request.objects.exists()

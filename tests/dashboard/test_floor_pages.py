@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.utils import timezone
 
 from octolab.dashboard.thelab import lab_clock, the_lab
 from octolab.ids import new_id
-from scheduler.models import Device, Interlock, Job, Leader, MaintenanceLock, Request, Step
+from scheduler.models import Device, Interlock, Job, Leader, MaintenanceLock, Place, Request, Sample, Step, Stock
 from tests.cast import World
+from tests.jobs import lab
 
 from .conftest import Browser
 
@@ -191,6 +193,28 @@ def test_a_step_that_hangs_is_told(world: World, signed_in: Browser) -> None:
     assert signed_in("owner").get(f"/api/v1/jobs/{world.job.pk}/why").json()["reason"] == "overdue"
     (row,) = world.operator.client.get("/api/v1/operator/attention").json()["overdue"]
     assert row["id"] == str(world.step.pk)
+
+
+def test_a_sample_that_nobody_puts_away_is_asked_for(world: World, signed_in: Browser, settings: Any) -> None:
+    settings.LAB_FILE = lab.LABS / "silver.toml"
+    Stock.objects.all().delete()
+    lab.store("silver")
+    desk = reverse("operator")
+    Step.objects.update(state="failed")
+    Job.objects.filter(pk=world.job.pk).update(state="running")
+    Sample.objects.filter(pk=world.sample.pk).update(state="failed")
+    stands = Place.objects.filter(resource="vial_holder", index=0)
+    stands.update(sample=world.sample, since_lab_s=5.0)
+    assert "puts it away" not in signed_in("operator").get(desk).content.decode(), "its job still has it put away"
+    Job.objects.filter(pk=world.job.pk).update(state="needs_operator")
+    shown = signed_in("operator").get(desk).content.decode()
+    assert "of another project's job out of" in unescape(shown)
+    assert "1</b> sample has to be taken out by hand" in signed_in("operator").get("/notices").content.decode()
+    assert "taken out" not in signed_in("owner").get("/notices").content.decode()
+    (row,) = world.operator.client.get("/api/v1/operator/attention").json()["stranded"]
+    assert (row["name"], row["sample"]) == ("vial_holder.1", str(world.sample.pk))
+    stands.update(sample=None)
+    assert world.operator.client.get("/api/v1/operator/attention").json()["stranded"] == []
 
 
 def clock_now() -> float:
